@@ -44,7 +44,7 @@ CHANGED_FAMILY = next(family for family in FAMILIES if family.name == "sessions"
 GOALS = {"redis": 100.0, "sqlite": 2000.0}
 """The goals for the p99 of the spread, in milliseconds."""
 FEWER = {"redis": 1, "sqlite": 5}
-"""Divides the number of changes: over SQLite a change takes so much longer that there have to be fewer."""
+"""Store → what the number of changes is divided by: over SQLite a change takes so much longer that fewer are made."""
 
 
 @dataclass

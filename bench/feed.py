@@ -43,7 +43,9 @@ INSTANCES = 2
 SUBSCRIBERS = 500
 CHANGES = 60
 FEWER = {"redis": 1, "database": 3}
-"""Divides the number of changes: over the database a change takes so much longer that there have to be fewer."""
+"""Store → what the number of changes is divided by: over the database a change takes so much longer that fewer are
+made.
+"""
 WARM_UP_CHANGES = 3
 LONGEST_SECONDS = 15.0
 CONNECTED_AT_ONCE = 50

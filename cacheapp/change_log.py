@@ -415,10 +415,11 @@ def _storable(value: Any) -> Any:
 
 
 def _clocks() -> tuple[datetime, float]:
-    """Return the database's clock and this process's clock (in seconds) at the same moment.
+    """Return the database's clock and this process's clock (in seconds) at the same moment. With this pair, times are
+    converted from one clock to the other, to decide which of two statements is newer.
 
-    Of a few tries the one with the fastest answer counts (Cristian's algorithm). By this pair, times are converted from
-    one clock to the other, to decide which of two statements is newer; these may be milliseconds apart.
+    The clocks are read a few times, and the reading with the fastest answer is taken (Cristian's algorithm). The two
+    times of a pair may be milliseconds apart.
     """
     best: tuple[float, datetime, float] | None = None
     for _ in range(CLOCK_TRIES):

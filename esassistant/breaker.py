@@ -8,9 +8,10 @@
 | half-open | open | a probe fails, or takes too long, or waits while a ping fails too; the open time doubles |
 
 Only a call closes the breaker (Michael Nygard, "Release It!", 2007). A ping proves that the server is there, but not
-that it serves these calls. If pings were answered all the time, another answered ping shortens nothing: the calls fail
-for another reason, and would only be tried in vain again and again. This is our own code, as no asyncio library bounds
-the number of probes.
+that it serves these calls. If the calls fail although all pings are answered, they fail for another reason. Then an
+answered ping doesn't end the open time early, or calls would be tried in vain again and again.
+
+This is our own code, as no asyncio library bounds the number of probes.
 """
 
 import enum

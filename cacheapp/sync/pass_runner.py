@@ -437,8 +437,8 @@ def changed_names(known: Snapshot, listing: Listing) -> set[str]:
 
 
 def uncounted_since(known: Snapshot, listing: Listing, names: Iterable[str], since: float) -> dict[str, float]:
-    """Return those of `names` that may wait, and when each is due: their number of fields isn't known, wasn't known
-    either when they were last read, and that was after the moment `since`.
+    """Return those of `names` that may wait, and when each is due. These are the indices that were last read after the
+    moment `since`, and whose number of fields was unknown then and is unknown now.
     """
     return {
         name: entry.confirmed_at + UNKNOWN_AGAIN_SECONDS
