@@ -94,7 +94,9 @@ class Bench:
             yield
 
     async def change(self) -> list[float]:
-        """Make one change, and wait until every subscriber has its event. Return the seconds of each."""
+        """Make one change, and wait until every subscriber has its event. Return the seconds of each. Raise
+        `RuntimeError` if some don't get it in time.
+        """
         self._changes_total += 1
         name = names(CHANGED_FAMILY)[self._changes_total % CHANGED_FAMILY.indices]
         new_field = f"feed_{self._store}_{self._changes_total}"

@@ -428,7 +428,9 @@ def _last_pass(server: Server) -> dict[str, Any] | None:
 
 
 def _seen_at(server: Server, name: str, added: str) -> float:
-    """Return when the server answered with the field, on the monotonic clock."""
+    """Return when the server answered with the field, on the monotonic clock. Raise `RuntimeError` if it doesn't within
+    `LEARN_SECONDS`.
+    """
     headers: dict[str, str] = {}
     until = monotonic() + LEARN_SECONDS
     while monotonic() < until:

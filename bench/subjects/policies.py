@@ -24,7 +24,12 @@ FOLLOWS_SECONDS = 1_800.0
 
 @dataclass(frozen=True)
 class Choice:
-    """A policy with one setting of its parameters."""
+    """A policy with one setting of its parameters, as scores: the scores of all families at the first step, then those
+    at the second step, and so on. Of the families that were ever asked for, those are warmed whose score is at least
+    `threshold`.
+
+    `scores` None: the families have no scores, and `threshold` is `NEVER` (none is warmed) or `ALWAYS` (all are).
+    """
 
     policy: str
     setting: str

@@ -255,7 +255,7 @@ def _trace(found: list[tuple[float, str, int]], left_out: Counter[str]) -> Trace
 
 
 def _told(line: str, left_out: Counter[str]) -> tuple[float, str, int]:
-    """Read a line with a time, a name and a kind."""
+    """Read a line with a time, a name and a kind. Raise `ValueError` if it is no such line."""
     if "," in line:
         parts = [part.strip() for part in line.split(",")]
     elif "\t" in line:
@@ -290,7 +290,9 @@ def _time(text: str) -> float:
 
 
 def _logged(line: str, left_out: Counter[str]) -> tuple[float, str, int] | None:
-    """Read a line of the access log. Return None if it isn't about one name, or if the request was refused."""
+    """Read a line of the access log. Return None if it isn't about one name, or if the request was refused. Raise
+    `ValueError` if the line is no line of that log.
+    """
     try:
         logged = json.loads(line)
         at, path, status = _time(str(logged["time"])), str(logged["path"]), logged["status"]

@@ -445,7 +445,7 @@ class MappingCache:
             self._flights.start(name, lambda: self._read(name))
 
     async def _read(self, name: str) -> MappingAnswer:
-        """Read what `name` stands for, put it into the snapshot, and return it."""
+        """Read what `name` stands for, put it into the snapshot, and return it. Raise the errors that `get` raises."""
         asked_at, denial = self._clock(), None
         mappings: Mapping[str, bytes] = {}
         try:
@@ -473,7 +473,9 @@ class MappingCache:
         return self._answer(rendered, Source.ELASTICSEARCH)
 
     async def _ask(self, name: str) -> Mapping[str, bytes]:
-        """Return the mappings that `name` stands for according to the cluster, by index."""
+        """Return the mappings that `name` stands for according to the cluster, by index. Raise `MappingNotFound` or
+        `NotCovered` as `ClusterReader.mapping` does, and `ClusterUnavailable` if no answer comes in time.
+        """
         asked_at = self._clock()
         try:
             async with asyncio.timeout(self._config.fetch_timeout):

@@ -366,7 +366,9 @@ class ClusterReader:
         return body
 
     async def _split(self, body: bytes) -> dict[str, bytes | None]:
-        """Return the mapping of each index in an answer; None for a mapping that can't be read."""
+        """Return the mapping of each index in an answer; None for a mapping that can't be read. Raise
+        `ClusterUnavailable` if the answer can't be understood.
+        """
 
         def split() -> dict[str, bytes | None]:
             indices: dict[str, _Index] = once_each(self._decode(_mappings, body))

@@ -244,7 +244,7 @@ class ChangeFeed:
 
     async def _begin(self, subscriber: Subscriber, position: Position | None) -> list[bytes]:
         """Set the position of a new subscriber. Return the first events, if they come from the history; empty if it
-        goes on from the tail.
+        goes on from the tail. Raise `ChangesGone` if the position is that of another history, or isn't kept any more.
         """
         tail = await self._current_tail()
         subscriber.era = self._era

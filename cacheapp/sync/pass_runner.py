@@ -180,7 +180,9 @@ class PassRunner:
             current.outcome = PassOutcome.UNCHANGED
 
     async def _read_matching(self, current: Pass, patterns: tuple[str, ...]) -> None:
-        """Read the indices that match one of `patterns`, or belong to an alias or data stream that does."""
+        """Read the indices that match one of `patterns`, or belong to an alias or data stream that does. Raise
+        `MappingNotFound` if there are none.
+        """
         reading = await self._read(current, current.cluster_uuid, lambda listing, _: matching_names(listing, patterns))
         _check_something_was_read(current, reading)
         await self._apply(current, reading)

@@ -89,7 +89,8 @@ def java_missing(version: str) -> str | None:
 
 
 def install(version: str = DEFAULT_VERSION, *, secured: bool = False) -> Path:
-    """Fetch and compile what a node needs, unless that was done already; return its home directory.
+    """Fetch and compile what a node needs, unless that was done already; return its home directory. Raise `NodeError`
+    if that fails, or for a version that is not supported.
 
     `secured`: with x-pack's security, which is under the Elastic License; it is fetched for tests and never shipped.
     """

@@ -179,7 +179,9 @@ class FaultProxy(ThreadedServer):
     def wait_for(
         self, path: str | None = None, count: int = 1, method: str | None = None, timeout_seconds: float = 5.0
     ) -> None:
-        """Block until `count` matching requests have arrived since the last reset."""
+        """Block until `count` matching requests have arrived since the last reset. Raise `TimeoutError` if they don't
+        come within `timeout_seconds`.
+        """
         with self._waiter(path, count, method) as waiter:
             try:
                 waiter.arrived.result(timeout_seconds)

@@ -91,7 +91,7 @@ class Process(ABC):
             raise
 
     def spawn(self) -> None:
-        """Start it without waiting for it."""
+        """Start it without waiting for it. Raise `error` if it runs already."""
         if self._process is not None and self._process.poll() is None:
             raise self.error(f"{self.name} is running already: call stop() first")
         command_line = self.command_line()

@@ -91,7 +91,7 @@ class Reader:
         """
 
         class EnvFile(environ.Env):  # type: ignore[misc]  # (it has no types)
-            # Of its own, or it would write into the environment: the origin of each value must stay known.
+            # A dict of its own: environ would write into the process's environment, and lose the origin of each value.
             ENVIRON: ClassVar[dict[str, str]] = {}
 
         try:

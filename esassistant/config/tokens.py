@@ -121,7 +121,9 @@ def _rights(given: Any, where: str) -> list[Right]:
 
 
 def _expiry(given: Any, where: str) -> datetime | None:
-    """Return when a token expires. A date without a time means its first moment in UTC."""
+    """Return when a token expires. A date without a time means its first moment in UTC. Raise `BadFile` if it is
+    neither a date nor a time with an offset.
+    """
     if given is None:
         return None
     if isinstance(given, datetime):

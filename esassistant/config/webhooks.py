@@ -130,7 +130,9 @@ def _target(entry: Mapping[str, Any], where: str) -> Target:
 
 
 def _url(given: Any, where: str) -> str:
-    """Check the form of a URL. No message repeats the URL, as it may contain a secret."""
+    """Check the form of a URL. No message repeats the URL, as it may contain a secret. Raise `BadFile` if it can't be
+    used.
+    """
     wrong = f"{where}: url is one such as https://hooks.example.org/es"
     parts = _parts(given)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:

@@ -22,8 +22,8 @@ _here = threading.local()
 
 
 class Unsaid:
-    """Remembers which causes were seen within the last minute, so that each is logged once. `failures` has only a few
-    causes.
+    """Remembers which causes were seen within the last minute, so that each is logged once. Needs little memory,
+    because the module `failures` knows only a few causes.
     """
 
     def __init__(self, clock: Clock = monotonic, *, again_seconds: float = SAID_AGAIN_SECONDS) -> None:
