@@ -97,8 +97,8 @@ class BreakerPolicy:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Permit:
-    """The right to make one call. `generation`: the period between two transitions in which the right was given;
-    `probing`: True if a half-open breaker gave it.
+    """The right to make one call. `given_at`: when it was given, on the breaker's clock; `generation`: the period
+    between two transitions in which it was given; `probing`: True if a half-open breaker gave it.
     """
 
     generation: int

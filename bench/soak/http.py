@@ -32,7 +32,7 @@ class NoAnswer(Exception):
 @dataclass(frozen=True, slots=True)
 class Reply:
     """An answer. `sent_at` is before the first byte of the request was sent, `received_at` after the last byte of the
-    answer had come.
+    answer had come, both on the monotonic clock.
     """
 
     status: int

@@ -128,7 +128,7 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The time in which an answer was true at some moment."""
+    """An answer has to be true at some moment from `since` until `until`, on the clock of `Truth`."""
 
     since: float
     until: float

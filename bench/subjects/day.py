@@ -52,7 +52,7 @@ class Waits:
 
 
 class Day:
-    """One replay. `ahead` False: nothing is made anew before it is asked for, for comparison."""
+    """One replay. With `ahead` False, for comparison, nothing is made anew before it is asked for."""
 
     def __init__(self, requests: int, seed: int, *, ahead: bool = True, among: Sequence[Family] = FAMILIES) -> None:
         self.now = 0.0

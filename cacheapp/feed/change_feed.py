@@ -57,7 +57,7 @@ PAUSE_SECONDS: Final = 0.005
 @dataclass(slots=True, eq=False)
 class Subscriber:
     """One open stream. `told_id`: all changes up to this one that it wants have been sent. `sent_id`: the last id that
-    the client knows.
+    the client knows. `sent_at`: when anything was last sent to it, on the monotonic clock.
     """
 
     interest: Interest

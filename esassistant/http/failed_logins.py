@@ -61,7 +61,7 @@ class Verdict:
 
     Attributes:
         refused_seconds: For how long no password is checked. None: it is checked, after a wait if `is_slowed`.
-        at: The time under which the attempt was counted.
+        at: The time under which the attempt was counted, in milliseconds.
         pair_failures, address_failures: Failures in the window, with this attempt if it was counted.
     """
 
