@@ -189,7 +189,8 @@ class History:
 
     async def ping(self) -> None:
         """Check that the database can be connected to and sessions can be looked up, which every page for people needs.
-        Raise `StoreUnavailable`; at once if the database is known to fail, because `keep_probing` is trying then.
+        Raise `StoreUnavailable` if that isn't so. If the database is known to fail, raise it at once, because
+        `keep_probing` tries meanwhile.
         """
         if (failure := known_failure()) is not None:
             raise database_unavailable(failure)
@@ -382,8 +383,8 @@ class History:
         return None if self._head is None else self._head.name
 
     async def latest_changes(self, indices: Iterable[str], visible: Visible) -> list[ShownChange]:
-        """Return the latest changes of some indices, newest first, as the caller sees them. Raise
-        `StoreUnavailable`.
+        """Return the latest changes of some indices, newest first, as the caller sees them. Raise `StoreUnavailable` if
+        the database can't be read.
         """
         names = list(islice(indices, MAX_INDICES))
         rows = await self._thread.run(lambda: change_log.latest(names, SHOWN_CHANGES), atomic=False)
@@ -482,8 +483,8 @@ class History:
         )
 
     async def counts_since(self, since: datetime) -> dict[str, RecentOfIndex]:
-        """Return, by index, how many changes were seen since a time, and when the last was. Raise
-        `StoreUnavailable`.
+        """Return, by index, how many changes were seen since a time, and when the last was. Raise `StoreUnavailable` if
+        the database can't be read.
         """
         return await asyncio.to_thread(counts_of, await self._outlines_since(since))
 

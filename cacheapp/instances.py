@@ -82,7 +82,7 @@ class Instances:
 
     async def look(self) -> dict[str, InstanceReport]:
         """Return the reports of all instances, after reading those of the others from the store. Raise
-        `StoreUnavailable`.
+        `StoreUnavailable` if it can't be read.
         """
         asked_at = self._clock()
         reports = await self._store.reports()

@@ -59,8 +59,8 @@ MAX_SHOWN_CHARACTERS = 100
 def check_parameters(request: HttpRequest, known: Collection[str]) -> None:
     """Refuse a query parameter that is unknown, or that comes more than once.
 
-    An unknown parameter would have no effect, and of a repeated one we could only guess which value counts. Raises
-    `BadRequest`.
+    An unknown parameter would have no effect, and of a repeated one we could only guess which value counts. Raise
+    `UnknownParameter` or `BadRequest`.
     """
     if not request.META.get("QUERY_STRING"):
         return
@@ -68,8 +68,8 @@ def check_parameters(request: HttpRequest, known: Collection[str]) -> None:
 
 
 def query_of(scope: Scope, known: Collection[str]) -> QueryDict:
-    """Return the query of a request that no view answers, with the same checks as `check_parameters`. Raises
-    `BadRequest`.
+    """Return the query of a request that no view answers, with the same checks as `check_parameters`. Raise what it
+    raises.
     """
     return _checked(lambda: QueryDict(scope["query_string"]), known)
 

@@ -247,7 +247,7 @@ class Checks:
             self._tally.compared("indices", "listed", "", wrong and f"{told}, {line}: {wrong}; {window}")
 
     def _age(self, reply: Reply, told: str) -> tuple[int, str]:
-        """Return the age and the state of an answer, after checking that they fit together."""
+        """Return the age in seconds and the state that an answer gives, after checking that they fit together."""
         age, state = int(reply.headers["age"]), reply.headers["x-cache-state"]
         took = reply.received_at - reply.sent_at  # the service determines the state a moment before the age
         promise = self._promise

@@ -214,8 +214,8 @@ _BLANKS = re.compile(r"\s+")
 
 
 def read(lines: Iterable[str]) -> Trace:
-    """Read a trace from lines as described in `FORMATS`, or from those of this project's access log (JSON). Raises
-    `BadTrace`.
+    """Read a trace from lines as described in `FORMATS`, or from those of this project's access log (JSON). Raise
+    `BadTrace` if a line can't be read, or if the asks cover less than two hours.
     """
     found: list[tuple[float, str, int]] = []
     left_out: Counter[str] = Counter()

@@ -159,8 +159,8 @@ class NameFilter:
 
 
 def chosen(choices: type[Choice], name: str, query: Mapping[str, str]) -> Choice | None:
-    """Return the value of a query parameter that takes one of several words; None if it isn't given. Raise
-    `BadRequest`.
+    """Return the value of a query parameter that takes one of several words; None if it isn't given. Raise `BadRequest`
+    for any other word.
     """
     given = query.get(name, "")
     if not given:

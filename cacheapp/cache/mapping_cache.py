@@ -218,8 +218,8 @@ class MappingCache:
     async def resolve(self, expression: Expression) -> Resolved:
         """Return what an expression stands for, as far as that is known. Names in `missing` may exist all the same.
 
-        Raise `IllegalName`; `MappingNotFound` if it stands for nothing; `NotWarm` if it has patterns and no pass has
-        ended yet.
+        Raise `IllegalName` if it isn't legal; `MappingNotFound` if it stands for nothing; `NotWarm` if it has patterns
+        and no pass has ended yet.
         """
         resolved = await self._resolutions.resolve(self.snapshot, expression)
         if resolved.has_patterns and not self.warm:
@@ -275,7 +275,8 @@ class MappingCache:
 
     async def render(self, asked: Asked, *, outline: bool) -> Rendered | None:
         """Return what was asked for, rendered and kept, whatever its age; None if it isn't in memory. Counts nothing,
-        and doesn't ask the cluster. Raise `IllegalName` and `TooMuch`.
+        and doesn't ask the cluster. Raise `IllegalName` if it isn't legal, and `TooMuch` if it stands for more than is
+        answered at once.
         """
         return await self._render(asked, self._outlines if outline else self._rendered)
 

@@ -56,7 +56,7 @@ on 127.0.0.1, and with the password everybody may do what they may do on a node 
 
 
 class NodeError(Exception):
-    """Something went wrong; the text says what, and what to do about it."""
+    """A node can't be installed or doesn't work; the text says what is wrong, and what to do about it."""
 
 
 class MissingTool(NodeError):

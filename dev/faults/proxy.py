@@ -139,8 +139,8 @@ class FaultProxy(ThreadedServer):
             self.remove(rule)
 
     def respond(self, path: str, responder: Callable[[ProxyRequest], ProxyResponse | None]) -> None:
-        """Let `responder`, which is called in the proxy's thread, answer instead of upstream. If it returns None, the
-        request goes to other responders or upstream.
+        """Let `responder`, which is called in the proxy's thread, answer requests whose target matches the regular
+        expression `path`, instead of upstream. If it returns None, the request goes to other responders or upstream.
 
         Rules apply to its answers too.
         """

@@ -26,7 +26,7 @@ class PoolRule:
 def parse_pools(raw: str) -> tuple[PoolRule, ...]:
     """Parse a text such as `logs=logs-*,metrics-*:30;default=*:20`. For an index, the first pool that matches counts.
 
-    Raises `ValueError`, whose message says what to write.
+    Raise `ValueError` for any other text; its message says what to write.
     """
     rules: list[PoolRule] = []
     for part in filter(None, map(str.strip, raw.split(";"))):

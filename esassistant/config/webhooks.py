@@ -97,7 +97,7 @@ def load_targets(path: Path) -> tuple[Target, ...]:
 def parse_targets(text: str) -> tuple[Target, ...]:
     """Parse the targets of a file: TOML with `[[target]]` entries.
 
-    Raises `BadFile`. Its message names the entry and the line, and contains no secret.
+    Raise `BadFile` if something is wrong. Its message names the entry and the line, and contains no secret.
     """
     names: dict[str, str] = {}
     found = []
