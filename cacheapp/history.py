@@ -229,7 +229,7 @@ class History:
 
         1. Version 1.0 published it. It writes the changes itself, afterwards; they are numbered then.
         2. All of it is recorded in this database already: nothing is left to do.
-        3. It isn't recorded yet. The publisher will do it; if that process dies, the next one that reads the cluster.
+        3. It isn't recorded yet. The publisher will do that or, if it dies, the next process that reads the cluster.
         4. It is recorded in another database. This process records it here too.
         """
         mark = state.history

@@ -128,7 +128,9 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """An answer has to be true at some moment from `since` until `until`, on the clock of `Truth`."""
+    """The time from `since` until `until`, on the clock of `Truth`, at some moment of which an answer
+    has to be true.
+    """
 
     since: float
     until: float

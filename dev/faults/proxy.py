@@ -44,7 +44,9 @@ MAX_EXCHANGES = 200_000
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """What to do to which requests: a delay, and at most one of the other actions."""
+    """What to do to which requests: a delay, and at most one of the other actions. It applies to a matching request
+    with the given `probability`, and at most `times` times (None: without a limit).
+    """
 
     method: str | None = None
     path: str | None = None

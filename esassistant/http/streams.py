@@ -168,8 +168,9 @@ class StreamRoute:
         rights: The caller must have one of these.
         methods: The methods that the source answers.
         media_type: The source takes only requests that accept this type, and a view at the same address answers all
-            others. None: the source takes all.
-        lasts: The duration of an answer says nothing about latency.
+            others.
+            None: the source takes all.
+        lasts: Whether answers last on purpose. Then their durations don't count as latency.
     """
 
     template: str
