@@ -392,7 +392,8 @@ class History:
 
     async def changes_matching(self, snapshot: Snapshot, expression: Expression) -> list[ShownChange]:
         """Return the latest changes of the indices that an expression stands for, newest first, deleted indices
-        included. Raise `IllegalName`, `MappingNotFound` if it stands for nothing, or `StoreUnavailable`.
+        included. Raise `IllegalName` if it isn't legal, `MappingNotFound` if it stands for nothing, and
+        `StoreUnavailable` if the database can't be read.
         """
         keys = await self._thread.run(lambda: _keys_matching(snapshot, expression), atomic=False)
         if keys is None:

@@ -142,8 +142,11 @@ class MappingCache:
     async def get(self, asked: Asked) -> MappingAnswer:
         """Return the mappings of an index, alias or data stream, or of all that an expression stands for.
 
-        Raise `IllegalName`, `MappingNotFound`, `TooMuch`, or `ClusterUnavailable` if nothing in memory is young enough
-        to answer, and nothing can be read.
+        Raises:
+            IllegalName: It can't be a name, or isn't a legal expression.
+            MappingNotFound: No such name exists, or the expression stands for nothing.
+            TooMuch: The expression stands for more than is answered at once.
+            ClusterUnavailable: Nothing in memory is young enough to answer, and nothing can be read.
         """
         return await self._get(asked, self._rendered)
 
@@ -281,8 +284,9 @@ class MappingCache:
         return await self._render(asked, self._outlines if outline else self._rendered)
 
     def page(self, wanted: NameFilter, *, limit: int, cursor: str | None) -> Page:
-        """Return a page of the names that are known. Raise `BadRequest`, `ClusterUnavailable` before the first pass has
-        ended, or what `absent` returns if only the members of an unknown name are wanted.
+        """Return a page of the names that are known. Raise `BadRequest` if `wanted` or the cursor isn't valid,
+        `ClusterUnavailable` if no pass has ended yet, or what `absent` returns if only the members of an unknown name
+        are wanted.
         """
         self._require_warm()
         ttl = self._config.ttl

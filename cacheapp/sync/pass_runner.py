@@ -469,8 +469,8 @@ def nothing_matches(patterns: tuple[str, ...]) -> MappingNotFound:
 
 
 def _check_something_was_read(current: Pass, reading: Reading) -> None:
-    """Raise `ClusterUnavailable` if nothing could be read. Change passes don't call this: they may have needed one bad
-    mapping only.
+    """Raise `ClusterUnavailable` if nothing could be read. A change pass doesn't call this: one bad mapping may be all
+    that it had to read.
     """
     if current.errors and not reading.mappings.hashes:
         raise ClusterUnavailable("No mapping could be read.", retry_after_seconds=5)
