@@ -114,8 +114,7 @@ class Searches:
             TooMuch: the list or pattern stands for more than a search can be sent to.
             BadSearch: the search is not allowed here, or Elasticsearch refused it.
             SearchHasErrors: validation found an error, and `validate` says to refuse such searches.
-            ClusterUnavailable: Elasticsearch can't be asked.
-            CallRefused: no call may be sent now.
+            ClusterUnavailable: Elasticsearch can't be asked, or no call may be sent now.
         """
         search = parse_search(raw)
         references = references_in(search, scripts=self._scripts)
