@@ -145,7 +145,7 @@ def spent(cluster_url: str, redis: RedisServer) -> Spent:
 @dataclass
 class Grown:
     """What was measured with `instances` instances. `learnt`: the seconds until the first instance had a change;
-    `spread`: from there until the last one had it.
+    `spread`: the seconds from there until the last one had it.
     """
 
     instances: int

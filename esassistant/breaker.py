@@ -108,8 +108,9 @@ class Permit:
 
 @dataclass(frozen=True, slots=True)
 class SentPing:
-    """A ping under way. `generation`: the period between two transitions in which it was sent; `call_waited`: True if a
-    call of that period had waited for `slow_seconds` when the ping was sent.
+    """A ping under way, sent at `sent_at` on the breaker's clock. `generation`: the period between two transitions in
+    which it was sent; `call_waited`: True if a call of that period had waited for `slow_seconds` when the ping was
+    sent.
     """
 
     generation: int

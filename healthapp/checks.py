@@ -19,8 +19,8 @@ MAX_ERROR_CHARACTERS = 400
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One health check. `timeout` is in seconds. If it fails, the whole service is unhealthy if `critical`, and
-    otherwise only degraded.
+    """One health check. `timeout` is in seconds. If the check fails, the whole service is unhealthy if `critical` is
+    true, and otherwise only degraded.
     """
 
     name: str

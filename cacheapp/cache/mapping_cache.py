@@ -143,7 +143,7 @@ class MappingCache:
         """Return the mappings of an index, alias or data stream, or of all that an expression stands for.
 
         Raises:
-            IllegalName: It can't be a name, or isn't a legal expression.
+            IllegalName: What was asked for can't be a name, or isn't a legal expression.
             MappingNotFound: No such name exists, or the expression stands for nothing.
             TooMuch: The expression stands for more than is answered at once.
             ClusterUnavailable: Nothing in memory is young enough to answer, and nothing can be read.
@@ -305,7 +305,9 @@ class MappingCache:
             raise ClusterUnavailable("No mappings yet: the first pass has not ended.", retry_after_seconds=1)
 
     async def reread(self, name: str) -> MappingAnswer:
-        """Read one name from the cluster now, whatever its age; join a read of it that is under way."""
+        """Read one name from the cluster now, whatever its age; join a read of it that is under way. Raises the errors
+        that `get` raises.
+        """
         self.check_name(name)
         self._flights.forget_failure(name, MappingNotFound)
         return await self._flights.do(name, lambda: self._read(name))

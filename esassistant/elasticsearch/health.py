@@ -42,8 +42,8 @@ class ClusterPing:
         self._missing: str | None = None
 
     async def __call__(self) -> PingResult:
-        """Ping the cluster. Raises `ClusterUnavailable`, also if our credentials don't even allow to see names of
-        indices.
+        """Ping the cluster. If it refuses to tell its health, ask it for the names of no indices instead, which needs
+        fewer privileges. Raises `ClusterUnavailable` if the cluster doesn't answer or refuses even that.
         """
         if self._missing is None or self._clock() >= self._asked_again_at:
             try:
