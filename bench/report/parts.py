@@ -279,8 +279,10 @@ PARTS = (
         "1 to 64 instances of one deployment over one cluster of 1 000 indices, all on the processors of one machine. "
         "The cluster is replayed, Redis is real, and each instance is a process with everything of this project except "
         "HTTP. *Calls for mappings* are those of the watch and of passes, which one instance makes for all; *calls for "
-        "health* are those of each instance. Commands of Redis are those that it carried out, also inside of scripts. "
-        "The cost of a change is what comes on top of the usual traffic. *Spread* is the time from the first instance "
+        "health* are those of each instance. The note of the first row of each size has all requests at the cluster "
+        "while nothing changed, by kind; *waits* are those of the watch. Commands of Redis are those that it carried "
+        "out, also inside of scripts. *Memory of an instance of its own* is what it shares with no other process. The "
+        "cost of a change is what comes on top of the usual traffic. *Spread* is the time from the first instance "
         "that has a change to the last. The last tables show what one change costs at Redis by the store alone, which "
         "publishes only what is new, and one server over more and more indices.",
     ),

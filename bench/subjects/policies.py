@@ -169,7 +169,9 @@ def model_chances(trace: Trace) -> Iterator[float]:
 
 
 def batched_asks(trace: Trace, asks: Sequence[tuple[float, int, int]]) -> list[Asks]:
-    """Return asks by family, in batches of a minute as processes exchange them."""
+    """Return asks by family, in batches of a minute as processes exchange them. `asks`: for each its second, the number
+    of its family, and the kind of caller (`PROGRAM`, `PERSON`, `AGENT`).
+    """
     found: dict[tuple[int, int], list[tuple[float, int]]] = {}
     for at, number, kind in asks:
         found.setdefault((int(at // 60), number), []).append((at, kind))

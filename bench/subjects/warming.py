@@ -196,7 +196,9 @@ class Replay:
         self._waiting_since[number] = None
 
     def _end_unused(self, number: int, now: float) -> None:
-        """Note that a family was warmed ahead and went cold without an ask."""
+        """Count calls made in vain, if a family was warmed ahead and goes cold without an ask; then forget that it was
+        warmed ahead.
+        """
         if self._unused[number] and now >= self._counted_from:
             self.outcome.in_vain += 1
             self.outcome.in_vain_calls += self._unused[number]

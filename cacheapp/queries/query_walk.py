@@ -188,7 +188,9 @@ _LONG_WORD = re.compile(r"\S{3,}")
 
 
 def _value_regexp(walk: Walk, name: str, value: Any, options: dict[str, Any], path: str, scope: Scope) -> None:
-    """Check a regular expression only if it has no special characters: then it is compared with words."""
+    """Check a regular expression only if it has no special characters: then it matches just one
+    text, as a value does.
+    """
     if isinstance(value, str) and _LITERAL.fullmatch(value):
         _value_pattern(walk, name, value, options, path, scope)
 
