@@ -59,7 +59,9 @@ class BadTrace(Exception):
 
 
 def office(rng: random.Random, count: int = FAMILIES) -> Iterator[tuple[float, int, int]]:
-    """Yield asks of people at work: Monday to Friday from 8 to 18, fewer at noon, few at other times."""
+    """Yield asks, as in `Trace.asks`, of people at work: Monday to Friday from 8 to 18, fewer at noon, few at other
+    times.
+    """
     for number in range(count):
         an_hour = 5.0 / (number + 1) ** 0.8
 
@@ -255,7 +257,9 @@ def _trace(found: list[tuple[float, str, int]], left_out: Counter[str]) -> Trace
 
 
 def _told(line: str, left_out: Counter[str]) -> tuple[float, str, int]:
-    """Read a line with a time, a name and a kind. Raise `ValueError` if it is no such line."""
+    """Read a line with a time, a name and a kind of caller; return these, the time in seconds since 1970. Count an
+    unknown kind in `left_out`. Raise `ValueError` if it is no such line.
+    """
     if "," in line:
         parts = [part.strip() for part in line.split(",")]
     elif "\t" in line:

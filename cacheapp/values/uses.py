@@ -128,6 +128,8 @@ class PendingUses:
         self.counted_total += 1
 
     def take(self) -> dict[tuple[str, Collection[str]], int]:
-        """Return what was counted, and start again from nothing."""
+        """Return how many searches there were, by the name and the fields that they used, and start again
+        from nothing.
+        """
         taken, self._counts = self._counts, {}
         return taken
