@@ -49,7 +49,9 @@ FEWER = {"redis": 1, "sqlite": 5}
 
 @dataclass
 class Measured:
-    """The measured seconds: one per change, but for `asked_every`, which has one per answer."""
+    """The measured seconds, by the rows that the module's docstring explains; `everywhere` is the row `all`. There is
+    one number per change, except in `asked_every`, which has one per answer.
+    """
 
     learnt: list[float] = field(default_factory=list)
     spread: list[float] = field(default_factory=list)

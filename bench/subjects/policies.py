@@ -121,7 +121,9 @@ def _slot(step: int, per_day: int) -> int:
 
 
 def markov(trace: Trace) -> list[Choice]:
-    """Warm what usually follows within half an hour after what was asked for a moment ago, including that itself."""
+    """Warm what usually follows within half an hour after what was asked for a moment ago. A second ask for the same
+    family counts as following too.
+    """
     count = len(trace.names)
     visits = [0.0] * count
     followed: list[dict[int, float]] = [{} for _ in range(count)]
