@@ -51,10 +51,11 @@ class Head(NamedTuple):
 class Entry:
     """What is written to the history in one step.
 
-    `names`: the indices it is about; None: all that are recorded. `compare` is given what is recorded of them, and
-    returns what differs now. `gap`: something before this was lost, so a gap is written first. `silently`: update what
-    is recorded of the indices, but write a gap in place of their changes, if there are any, because another process
-    (version 1.0) writes these.
+    `at`, `instance`: when the changes were seen, and by which process. `cluster_uuid`: the cluster that they are about;
+    empty if it doesn't say. `names`: the indices it is about; None: all that are recorded. `compare` is given what is
+    recorded of them, and returns what differs now. `gap`: something before this was lost, so a gap is written first.
+    `silently`: update what is recorded of the indices, but write a gap in place of their changes, if there are any,
+    because another process (version 1.0) writes these.
     """
 
     at: datetime

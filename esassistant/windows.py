@@ -113,8 +113,8 @@ class WindowReport:
 
 @dataclass(frozen=True, slots=True)
 class MinuteCounts:
-    """One whole minute of one kind of call, such as 10:33. `times` counts the answered calls by duration, as
-    `WindowReport.minute` does.
+    """One whole minute of one kind of call, such as 10:33. `bad`: calls that were not answered, `parts`: calls that
+    were answered in part. `times` counts the answered calls by duration, as `WindowReport.minute` does.
     """
 
     calls: int = 0

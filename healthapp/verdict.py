@@ -45,7 +45,8 @@ TITLES = {
 @dataclass(frozen=True, slots=True)
 class Effect:
     """What one sort of callers notices, or what causes it, for programs. `calls`, `bad`: calls of the last minute, and
-    how many of them were bad; None if it isn't about calls. `is_own`: only the process that answers knows of it.
+    how many of them were bad; None if it isn't about calls. `seconds`, `usual_seconds`: how long calls take now, and
+    usually; None unless it is about slowness. `is_own`: only the process that answers knows of it.
     """
 
     trouble: Trouble
