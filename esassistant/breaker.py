@@ -130,11 +130,13 @@ class BreakerTransition:
 
 @dataclass(frozen=True, slots=True)
 class BreakerReport:
-    """The state of a breaker. `calls` and `failures` are counted in the sliding window; `failure_percent` is None
-    without calls.
+    """The state of a breaker. `calls` and `failures` are counted in the sliding window of `window_seconds`;
+    `failure_percent` is None without calls. With fewer than `minimum_calls` calls in the window, it doesn't trip by
+    their percentage.
 
-    `reason`: why it last tripped; None if it never did. `probing`: how many probes are under way. `prober`: who finds
-    out whether the server is back; None if nobody needs to. `transitions`: the latest, newest first.
+    `next_probe_in_seconds`: None unless the breaker is open. `reason`: why it last tripped; None if it never did.
+    `probing`: how many probes are under way. `prober`: who finds out whether the server is back; None if nobody needs
+    to. `transitions`: the latest, newest first.
     """
 
     state: BreakerState
