@@ -221,8 +221,8 @@ class MappingCache:
     async def resolve(self, expression: Expression) -> Resolved:
         """Return what an expression stands for, as far as that is known. Names in `missing` may exist all the same.
 
-        Raise `IllegalName` if it isn't legal; `MappingNotFound` if it stands for nothing; `NotWarm` if it has patterns
-        and no pass has ended yet.
+        Raise `IllegalName` if it isn't legal; what `absent` returns if it stands for nothing; `NotWarm` if it has
+        patterns and no pass has ended yet.
         """
         resolved = await self._resolutions.resolve(self.snapshot, expression)
         if resolved.has_patterns and not self.warm:
