@@ -44,12 +44,14 @@ CHANGED_FAMILY = next(family for family in FAMILIES if family.name == "sessions"
 GOALS = {"redis": 100.0, "sqlite": 2000.0}
 """The goals for the p99 of the spread, in milliseconds."""
 FEWER = {"redis": 1, "sqlite": 5}
-"""Divides the number of changes: over SQLite a change takes so much longer that there have to be fewer."""
+"""Store → what the number of changes is divided by: over SQLite a change takes so much longer that fewer are made."""
 
 
 @dataclass
 class Measured:
-    """The measured seconds: one per change, but for `asked_every`, which has one per answer."""
+    """The measured seconds, by the rows that the module's docstring explains; `everywhere` is the row `all`. There is
+    one number per change, except in `asked_every`, which has one per answer.
+    """
 
     learnt: list[float] = field(default_factory=list)
     spread: list[float] = field(default_factory=list)
@@ -85,7 +87,7 @@ class Bench:
         self.measured.everywhere.append(max(0.0, max(times) - acknowledged))
 
     async def _answered(self, url: str, name: str, expected: bytes) -> float:
-        """Return the moment at which an instance answered with the field."""
+        """Return when an instance answered with the field, on the monotonic clock."""
         headers: dict[str, str] = {}
         asked_at: float | None = None
         while True:

@@ -128,6 +128,12 @@ Ask = Callable[[float, float], Step]
 def find_edge(ask: Ask, first: float, seconds: float, fastest: float = FASTEST) -> Edge:
     """Find the highest rate that is carried: double the rate until one isn't carried twice in a row, then halve the gap
     on a logarithmic scale.
+
+    Args:
+        ask: Measures one rate.
+        first: The first rate, in requests a second.
+        seconds: How long each rate is measured once the gap is halved.
+        fastest: The search ends at this rate, in requests a second.
     """
     carried, rate = None, first
     while rate <= fastest:

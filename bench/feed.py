@@ -43,7 +43,9 @@ INSTANCES = 2
 SUBSCRIBERS = 500
 CHANGES = 60
 FEWER = {"redis": 1, "database": 3}
-"""Divides the number of changes: over the database a change takes so much longer that there have to be fewer."""
+"""Store → what the number of changes is divided by: over the database a change takes so much longer that fewer are
+made.
+"""
 WARM_UP_CHANGES = 3
 LONGEST_SECONDS = 15.0
 CONNECTED_AT_ONCE = 50
@@ -92,7 +94,9 @@ class Bench:
             yield
 
     async def change(self) -> list[float]:
-        """Make one change, and wait until every subscriber has its event. Return the seconds of each."""
+        """Make one change, and wait until every subscriber has its event. Return the seconds of each. Raise
+        `RuntimeError` if some don't get it in time.
+        """
         self._changes_total += 1
         name = names(CHANGED_FAMILY)[self._changes_total % CHANGED_FAMILY.indices]
         new_field = f"feed_{self._store}_{self._changes_total}"

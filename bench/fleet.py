@@ -1,11 +1,11 @@
 """How a deployment grows: with its instances, and with the indices of the cluster: `python -m bench.fleet [--instances
 N …] [--indices N …] [--only PART …]`.
 
-    instances   1, 4, 16 and 64 instances over one cluster of 1 000 indices. Measured are the requests to the cluster
-                and to Redis while nothing happens and per change, the time until all instances know a change, the
-                memory, and the time until another instance watches after the one that did was killed. The cluster is
-                replayed (bench/subjects/replay.py), Redis is real, and each instance is a process with all resources of
-                this project except HTTP (bench/subjects/instances.py)
+    instances   1, 4, 16 and 64 instances over one cluster of 1 000 indices: the requests to the cluster and to
+                Redis while nothing happens and per change, the time until all instances know a change, the memory, and
+                the time until another instance watches after the one that did was killed. The cluster is replayed
+                (bench/subjects/replay.py), Redis is real, and each instance is a process with all resources of this
+                project except HTTP (bench/subjects/instances.py)
     published   the cost of one changed mapping at Redis, among 1 000, 10 000 and 50 000 indices, by the store alone:
                 with nine distinct mappings, and with as many distinct mappings as indices
     indices     a server over 1 000, 10 000 and 50 000 replayed indices: its first pass, a change, memory and pages; and
@@ -69,20 +69,22 @@ PAGE_REQUESTS = 20
 CHANGED_BEFORE = 60
 """How many indices have changed before, between two full passes."""
 SPREAD_GOALS = {4: Goal(at_most=100), 16: Goal(at_most=250), 64: Goal(at_most=1000)}
-"""Number of instances → the goal in milliseconds."""
+"""The goals for the spread in milliseconds, by the number of instances."""
 TAKE_OVER_GOAL = Goal(at_most=15)
-"""The goal in seconds. A lease is ten seconds long, and those who stand by ask every third of that."""
+"""The goal for the time in seconds until another instance watches. A lease is ten seconds long, and those who stand by
+ask every third of that.
+"""
 FLAT = Goal(at_most=1.2)
 QUIET_GOAL = Goal(at_most=16)
-"""The goal in calls per minute, whatever the number of instances."""
+"""The goal for calls for mappings per minute while nothing changes, whatever the number of instances."""
 PUBLISH_GOAL = Goal(at_most=1000)
-"""The goal in milliseconds."""
+"""The goal for publishing one change, and for taking it over, in milliseconds."""
 FIRST_PASS_GOALS = {1000: Goal(at_most=2), 10_000: Goal(at_most=15), 50_000: Goal(at_most=60)}
-"""Number of indices → the goal in seconds."""
+"""The goals for the first pass in seconds, by the number of indices."""
 SEEN_GOALS = {1000: Goal(at_most=200), 10_000: Goal(at_most=1000), 50_000: Goal(at_most=5000)}
-"""Number of indices → the goal in milliseconds."""
+"""The goals for the time until a change is answered, in milliseconds, by the number of indices."""
 PAGE_GOAL = Goal(at_most=50)
-"""The goal in milliseconds."""
+"""The goal for a page, in milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def spent(cluster_url: str, redis: RedisServer) -> Spent:
 @dataclass
 class Grown:
     """What was measured with `instances` instances. `learnt`: the seconds until the first instance had a change;
-    `spread`: from there until the last one had it.
+    `spread`: the seconds from there until the last one had it.
     """
 
     instances: int
@@ -426,7 +428,9 @@ def _last_pass(server: Server) -> dict[str, Any] | None:
 
 
 def _seen_at(server: Server, name: str, added: str) -> float:
-    """Return the moment at which the server answered with the field."""
+    """Return when the server answered with the field, on the monotonic clock. Raise `RuntimeError` if it doesn't within
+    `LEARN_SECONDS`.
+    """
     headers: dict[str, str] = {}
     until = monotonic() + LEARN_SECONDS
     while monotonic() < until:

@@ -77,7 +77,7 @@ class Case:
 
 
 AS_IT_IS = {"Accept-Encoding": "identity"}
-"""The load generators ask for nothing else."""
+"""The header for requests of this bench that ask for uncompressed answers, as the load generators do."""
 INDICES, MAPPING = "/api/indices?limit=1", f"/api/mappings/{ASKED}"
 
 CASES = {

@@ -71,8 +71,8 @@ class Measured:
 
 
 async def measure_round(url: str, limits: PoolLimits, measured: Measured, searches: int = SEARCHES) -> None:
-    """Send `searches` searches through a new client. They are counted from when the client runs steadily: its
-    connections are made, and callers who began one after the other have been answered twice per connection.
+    """Send searches through a new client until `searches` of them are counted. The first two searches per connection
+    aren't counted, because until then connections are made, and the callers begin one after the other.
     """
     pools = one_pool("bench", limits, BreakerPolicy())
     async with new_client(config_for(url).elasticsearch, pools, request_timeout=30.0, max_retries=0) as client:

@@ -184,7 +184,9 @@ def compare(rule: Sequence[Judged], model: Sequence[Judged]) -> Comparison:
 
 
 def table_of(title: str, judged: dict[str, list[Judged]]) -> dict[str, Any]:
-    """Return the table of a shape: a row for each policy, with the means over all seeds and their intervals."""
+    """Return the table of one shape of traffic: a row for each policy, with the means over all seeds, and their 95 %
+    intervals.
+    """
     rows = []
     for policy, some in judged.items():
         outcomes = [one.outcome for one in some]

@@ -32,7 +32,7 @@ WRONG_GOALS = {4_000: Goal(at_most=5.0)}
 
 
 def mapping(fields: int, chance: random.Random) -> dict[str, Any]:
-    """Return a mapping with `fields` fields in objects. Their names have two words each."""
+    """Return a mapping with `fields` fields in objects, at random by `chance`. Their names have two words each."""
     properties: dict[str, Any] = {}
     made = 0
     while made < fields:
@@ -46,7 +46,9 @@ def mapping(fields: int, chance: random.Random) -> dict[str, Any]:
 
 
 def search(prepared: Prepared, chance: random.Random, *, is_wrong: bool) -> dict[str, Any]:
-    """Return a search of some of the fields. With `is_wrong`, two letters of a name are exchanged."""
+    """Return a search of some of the fields, at random by `chance`. With `is_wrong`, two letters of a name are
+    exchanged.
+    """
     known = prepared.known.all_fields.values()
     words = [field.path for field in known if field.type == "keyword"]
     numbers = [field.path for field in known if field.type in ("long", "double")]

@@ -41,7 +41,7 @@ class Resident:
 
 
 def resident(kind: str, url: str) -> Resident:
-    """Measure the memory in a new process."""
+    """Measure the memory in a new process. Raise `RuntimeError` if the process fails."""
     command = [sys.executable, "-m", "bench.seed_memory", kind, url]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=PROCESS_SECONDS, check=False)
     if ended.returncode:

@@ -152,8 +152,8 @@ def _of_last(last: RefreshReport, config: MappingCacheConfig) -> Iterable[Advice
 
 
 def _less_often(pass_seconds: float, config: MappingCacheConfig) -> str | None:
-    """Return the lines of settings with which passes take a quarter of the time and mappings don't grow stale between
-    them. None if the interval can't be raised.
+    """Return the lines of settings with which a pass runs for only a quarter of the time between two passes, and
+    mappings don't become stale in that time. None if the interval can't be raised.
     """
     interval = min(4 * pass_seconds, 0.75 * LONGEST_SECONDS)
     lines = (

@@ -51,10 +51,11 @@ class Head(NamedTuple):
 class Entry:
     """What is written to the history in one step.
 
-    `names`: the indices it is about; None: all that are recorded. `compare` is given what is recorded of them, and
-    returns what differs now. `gap`: something before this was lost, so a gap is written first. `silently`: update what
-    is recorded of the indices, but write a gap in place of their changes, if there are any, because another process
-    (version 1.0) writes these.
+    `at`, `instance`: when the changes were seen, and by which process. `cluster_uuid`: the cluster that they are about;
+    empty if it doesn't say. `names`: the indices it is about; None: all that are recorded. `compare` is given what is
+    recorded of them, and returns what differs now. `gap`: something before this was lost, so a gap is written first.
+    `silently`: update what is recorded of the indices, but write a gap in place of their changes, if there are any,
+    because another process (version 1.0) writes these.
     """
 
     at: datetime
@@ -415,10 +416,11 @@ def _storable(value: Any) -> Any:
 
 
 def _clocks() -> tuple[datetime, float]:
-    """Return the database's clock and this process's clock (in seconds) at the same moment.
+    """Return the database's clock and this process's clock (in seconds) at the same moment. With this pair, times are
+    converted from one clock to the other, to decide which of two statements is newer.
 
-    Of a few tries the one with the fastest answer counts (Cristian's algorithm). By this pair, times are converted from
-    one clock to the other, to decide which of two statements is newer; these may be milliseconds apart.
+    The clocks are read a few times, and the reading with the fastest answer is taken (Cristian's algorithm). The two
+    times of a pair may be milliseconds apart.
     """
     best: tuple[float, datetime, float] | None = None
     for _ in range(CLOCK_TRIES):

@@ -171,7 +171,7 @@ class RateLimited(EsassistantError):
 
 
 class ChangesGone(EsassistantError):
-    """The changes after that id are not kept any more, or this history has no such id."""
+    """The changes after an id are not kept any more, or this history has no such id."""
 
     status = 410
     title = "Changes gone"

@@ -106,7 +106,7 @@ AskHidden = Callable[[Sequence[str]], Awaitable[frozenset[str]]]
 
 class History:
     """The history, one per process, owned by the registry; used only on its event loop. `keep_writing` is its
-    background task.
+    background task. Methods that read for a caller raise `StoreUnavailable` if the database can't be read.
     """
 
     def __init__(
@@ -189,14 +189,16 @@ class History:
 
     async def ping(self) -> None:
         """Check that the database can be connected to and sessions can be looked up, which every page for people needs.
-        Raise `StoreUnavailable`; at once if the database is known to fail, because `keep_probing` is trying then.
+        Otherwise raise `StoreUnavailable`, at once if the database is known to fail: `keep_probing` tries meanwhile.
         """
         if (failure := known_failure()) is not None:
             raise database_unavailable(failure)
         await self.probe()
 
     async def probe(self) -> None:
-        """Connect and look up a session, even if the database is known to fail. Raise `StoreUnavailable`."""
+        """Connect and look up a session, even if the database is known to fail; raise `StoreUnavailable` if
+        it fails.
+        """
         await self._thread.run(probe_sessions, atomic=False, probes=True)
 
     async def keep_probing(self) -> None:
@@ -226,7 +228,7 @@ class History:
 
         1. Version 1.0 published it. It writes the changes itself, afterwards; they are numbered then.
         2. All of it is recorded in this database already: nothing is left to do.
-        3. It isn't recorded yet. The publisher will do it; if that process dies, the next one that reads the cluster.
+        3. It isn't recorded yet. The publisher will do that or, if it dies, the next process that reads the cluster.
         4. It is recorded in another database. This process records it here too.
         """
         mark = state.history
@@ -307,7 +309,7 @@ class History:
         self._refusal = None
 
     async def _record(self, seen: _Seen) -> None:
-        """Record the changes that a snapshot shows, and take it off the queue. Raise `StoreUnavailable`."""
+        """Record the changes that a snapshot shows, and take it off the queue. Raise `StoreUnavailable` if it fails."""
         known, owes_gap = self._known, self._owes_gap
         names = None if known is None else await asyncio.to_thread(differing, known, seen.snapshot)
         if names is None or names or owes_gap:
@@ -378,16 +380,14 @@ class History:
         return None if self._head is None else self._head.name
 
     async def latest_changes(self, indices: Iterable[str], visible: Visible) -> list[ShownChange]:
-        """Return the latest changes of some indices, newest first, as the caller sees them. Raise
-        `StoreUnavailable`.
-        """
+        """Return the latest changes of some indices, newest first, as the caller sees them."""
         names = list(islice(indices, MAX_INDICES))
         rows = await self._thread.run(lambda: change_log.latest(names, SHOWN_CHANGES), atomic=False)
         return [change for change in (shown_change(row, visible) for row in rows) if change is not None]
 
     async def changes_matching(self, snapshot: Snapshot, expression: Expression) -> list[ShownChange]:
         """Return the latest changes of the indices that an expression stands for, newest first, deleted indices
-        included. Raise `IllegalName`, `MappingNotFound` if it stands for nothing, or `StoreUnavailable`.
+        included. Raise `IllegalName` if it isn't legal, and `MappingNotFound` if it stands for nothing.
         """
         keys = await self._thread.run(lambda: _keys_matching(snapshot, expression), atomic=False)
         if keys is None:
@@ -452,10 +452,10 @@ class History:
         kinds: Collection[ChangeKind] = (),
         visible: Visible,
     ) -> RecentChanges:
-        """Return the latest changes that were seen at the time `since` or later, newest first; None: of all that are
-        kept.
+        """Return the latest changes, newest first.
 
         Args:
+            since: only changes that were seen at this time or later; None: all that are kept.
             before: only changes before the one with this id; None: from the newest on.
             limit: how many at most.
             chosen_by, kinds, visible: as for `changes`.
@@ -478,9 +478,7 @@ class History:
         )
 
     async def counts_since(self, since: datetime) -> dict[str, RecentOfIndex]:
-        """Return, by index, how many changes were seen since a time, and when the last was. Raise
-        `StoreUnavailable`.
-        """
+        """Return, by index, how many changes were seen since a time, and when the last was."""
         return await asyncio.to_thread(counts_of, await self._outlines_since(since))
 
     async def _outlines_since(
@@ -497,7 +495,7 @@ class History:
         return found
 
     async def newest(self, after: int | None, most: int) -> Stretch:
-        """Return the changes after a number as `newest_stretch` does. Raise `StoreUnavailable`."""
+        """Return the changes after a number as `newest_stretch` does."""
         return await self._thread.run(partial(newest_stretch, after, most), atomic=False)
 
     async def _oldest_id(self) -> int | None:

@@ -82,7 +82,7 @@ class Instances:
 
     async def look(self) -> dict[str, InstanceReport]:
         """Return the reports of all instances, after reading those of the others from the store. Raise
-        `StoreUnavailable`.
+        `StoreUnavailable` if it can't be read.
         """
         asked_at = self._clock()
         reports = await self._store.reports()
@@ -90,7 +90,9 @@ class Instances:
         return self.report()
 
     async def refresh_report(self, refresh_id: str) -> object:
-        """Return the report of the refresh with this id, whichever instance made it. Raise `RefreshNotFound`."""
+        """Return the report of the refresh with this id, whichever instance made it. Raise `RefreshNotFound` if none
+        has it.
+        """
         async with _if_the_store_answers(self._store_seconds):
             await self.look()
         for seen in self._seen.values():
@@ -136,7 +138,9 @@ class Instances:
         self._wake.set()
 
     async def publish(self) -> None:
-        """Write this instance's report to the store. Raise `StoreUnavailable`."""
+        """Write this instance's report to the store, unless it is too large. Raise `StoreUnavailable` if the store
+        fails.
+        """
         async with self._publishing:  # one at a time: an older report must not replace a newer one
             published_at, report = self._clock(), self._encoded()
             if len(report) <= MAX_REPORT_BYTES:

@@ -55,13 +55,13 @@ class Alias(models.Model):
 
 
 class Published(models.Model):
-    """One row: the generation of the published state, and when the pass that found it listed the cluster. `listed_at`:
-    when a change pass listed it since; null if none did.
+    """One row: the generation of the published state. `confirmed_at`: when the full pass that found this state listed
+    the cluster. `listed_at`: when a later change pass listed the cluster; null if none did.
 
-    Three columns begin with a generation, and mean nothing if that isn't the present one: version 1.0 doesn't know
-    these columns, and leaves them as they are. `unread`: the indices that were listed but could not be read; null:
-    none. `marked`: which indices are closed and which are hidden. `history`: how far the publisher has recorded the
-    changes; null: it didn't say.
+    The values of the last three columns begin with a generation. If that isn't the present one, a value means nothing:
+    version 1.0 doesn't know these columns, and leaves them as they are. `unread`: the indices that were listed but
+    could not be read; null: none. `marked`: which indices are closed and which are hidden. `history`: how far the
+    publisher has recorded the changes; null: it didn't say.
     """
 
     generation = models.BigIntegerField()

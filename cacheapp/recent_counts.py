@@ -37,7 +37,7 @@ class RecentCounts:
         """Return how often each index changed within `RECENT`, and when last. The counts were read at most
         `KEPT_SECONDS` ago.
 
-        Raise `StoreUnavailable`.
+        Raise `StoreUnavailable` if the database can't be read.
         """
         if self._known is not None and self._clock() - self._known[0] < KEPT_SECONDS:
             return self._known[1]

@@ -43,8 +43,10 @@ class FailedIndex:
 class RefreshReport:
     """One pass, full or not, under way or ended. Its numbers are about this pass alone.
 
-    `indices_total` is None until the listing has arrived. `errors` lists only the first failures; `failed_total` counts
-    all. `error` says why the pass failed, or why it was not published. `published`: whether other processes can take it
+    `indices_total` is None until the listing has arrived. `trigger`: who asked for the pass. `read_total`: of how many
+    indices the mapping was read; `changed_total`, `removed_total`: how many indices changed or are gone;
+    `requests_total`: how many requests it sent. `errors` lists only the first failures; `failed_total` counts all.
+    `error` says why the pass failed, or why it was not published. `published`: whether other processes can take it
     over.
     """
 
@@ -88,10 +90,12 @@ class NamedSeconds:
 
 @dataclass(frozen=True, slots=True)
 class CacheReport:
-    """The mapping cache now. Ages are None while the cache has no snapshot or no index. `body_bytes`: the size of all
-    distinct mappings; `rendered_bytes`: the size of the whole answers that are kept ready. `stalest`: the indices that
-    were confirmed the longest ago, with their ages. `slowest_reads`: the slowest of the latest reads of single names.
-    Both lists are bounded.
+    """The mapping cache now. Ages are None while the cache has no snapshot or no index. `warm`: what a pass of this
+    process or another found is known. `body_bytes`: the size of all distinct mappings; `rendered_bytes`: the size of
+    the whole answers that are kept ready. `stalest`: the indices that were confirmed the longest ago, with their ages.
+    `slowest_reads`: the slowest of the latest reads of single names. Both lists are bounded. `flights_total` and the
+    next three: reads of single names, as in `SingleFlightReport`. `evictions_total`: mappings that were dropped because
+    there was no room.
     """
 
     warm: bool
@@ -129,9 +133,11 @@ class ViewsReport:
 @dataclass(frozen=True, slots=True)
 class RefresherReport:
     """The refresher now. `next_refresh_in_seconds` is None when the schedule is off. `on_demand_in_seconds`: how long
-    until a refresh may be asked for again, as far as this process knows. `outcomes`: how many passes had each outcome.
-    `illegal_names_total`: names in answers of the cluster that can't be the name of anything; they were left out, and
-    each counts as often as it came.
+    until a refresh may be asked for again, as far as this process knows. `min_interval_seconds`:
+    `MIN_REFRESH_INTERVAL`. `outcomes`: how many passes had each outcome. `illegal_names_total`: names in answers of the
+    cluster that can't be the name of anything; they were left out, and each counts as often as it came.
+    `store_generation`: the number of the published state that this process has; `store_error`: why nothing is shared
+    now; None if sharing works.
     """
 
     running: RefreshReport | None
@@ -235,7 +241,7 @@ class FieldValuesReport:
 
     `calls_total`: calls of this process to the cluster since the start; `outcomes`: how many of them had each outcome.
     `hindered`: how often a call that was due was put off, by reason. `paused_seconds`: for how long no call is made,
-    because the cluster refused one.
+    because the cluster refused one. `last_error`: why a call failed last; None if none did.
     """
 
     enabled: bool
@@ -305,7 +311,8 @@ class DemandReport:
     `examples_total`: how many examples it learnt from in this process since the start; `examples_ever`: in the whole
     deployment. `asked_percent`: the share of these in which the family was asked for within the hour. `skill_percent`:
     by how much the squared error of its predictions is smaller than that of always predicting the usual rate; below 0
-    it is larger; None: too early to say. `fates`: what became of field values, as this process found out since the
+    it is larger; None: too early to say. `uncounted_total`: asks that this process did not count, because too many
+    different names were asked for at once. `fates`: what became of field values, as this process found out since the
     start. `shadow`: what each policy would have cost and achieved. `warmed`: the 20 families that were asked for last.
     `refused_state`: why what it had learnt before could not be used; None if it could, or if there was nothing.
     """

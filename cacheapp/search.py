@@ -108,8 +108,13 @@ class Searches:
             validate: what happens if validation finds something wrong with the search.
             visible: the names that exist for the caller. Names inside the search have to be among them too.
 
-        Raise `IllegalName`, `MappingNotFound`, `TooMuch`, `BadSearch` (also with Elasticsearch's reason), or
-        `ClusterUnavailable`, and what the client raises when nothing may be sent.
+        Raises:
+            IllegalName: `name` can't be a name, or isn't a legal list or pattern.
+            MappingNotFound: there is no such name, or nothing matches.
+            TooMuch: the list or pattern stands for more than a search can be sent to.
+            BadSearch: the search is not allowed here, or Elasticsearch refused it.
+            SearchHasErrors: validation found an error, and `validate` says to refuse such searches.
+            ClusterUnavailable: Elasticsearch can't be asked, or no call may be sent now.
         """
         search = parse_search(raw)
         references = references_in(search, scripts=self._scripts)

@@ -226,7 +226,9 @@ async def _visible(request: HttpRequest, right: Right = Right.READ) -> Visible:
 
 
 def _budget_and_question(request: HttpRequest) -> tuple[int, str]:
-    """Return the token budget and the question, which both kinds of descriptions take. Raise `BadRequest`."""
+    """Return the token budget and the question, which both kinds of descriptions take. Raise `BadRequest` if the budget
+    isn't a number within its limits.
+    """
     budget_tokens = _integer(request, "tokens", DEFAULT_BUDGET_TOKENS, MAX_BUDGET_TOKENS, MIN_BUDGET_TOKENS)
     return budget_tokens, parameter(request, "q", "")
 
@@ -361,7 +363,7 @@ def _boolean(request: HttpRequest, name: str) -> bool:
 
 
 def _field_filter(request: HttpRequest) -> FieldFilter:
-    """Return which fields are wanted. Raise `BadRequest`."""
+    """Return which fields are wanted. Raise `BadRequest` if a parameter can't be used."""
     return FieldFilter(
         q=parameter(request, "q", ""),
         type=_path(request, "type"),

@@ -15,8 +15,8 @@ class Chromium:
 
 
 def chromium() -> Chromium:
-    """Return them, after installing what is missing if this process may. Otherwise raise `MissingPackage` with the
-    remedy.
+    """Return the paths of Chromium and its driver, after installing what is missing if this process may. Otherwise
+    raise `MissingPackage` with the remedy.
     """
     return Chromium(
         require(lambda: which("chromium") or which("google-chrome"), "chromium", "Chromium is missing"),

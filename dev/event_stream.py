@@ -114,8 +114,10 @@ async def following(
     last_event_id: str | None = None,
     on_block: Callable[[bytes, float], None] | None = None,
 ) -> AsyncIterator[EventStream]:
-    """Yield an answer as soon as its head has come, or a problem as soon as all of it has come. The client leaves at
-    the end of the block. Raises `OSError` or `TimeoutError` if no answer begins.
+    """Follow a stream of events during the block.
+
+    The block begins as soon as the head of the answer has come; if the answer is a problem, as soon as all of it has
+    come. The client leaves at the end of the block. Raise `OSError` or `TimeoutError` if no answer begins.
     """
     headers = {"Accept": "text/event-stream"}
     if token is not None:

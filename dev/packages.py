@@ -22,7 +22,7 @@ class MissingPackage(Exception):
 
 def require(find: Callable[[], Path | None], package: str, problem: str) -> Path:
     """Return what `find` finds. If it finds nothing, install the Debian package `package` first, which only root can
-    do.
+    do. Raise `MissingPackage` if that isn't possible.
     """
     if found := find():
         return found

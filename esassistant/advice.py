@@ -65,8 +65,19 @@ def judge(
     setting: str | None,
     if_slow: str | None = None,
 ) -> Iterable[Advice]:
-    """Return a recommendation if `value` is above `threshold`, and `NotEnoughData` if there are too few samples. This
-    is the most common form of a rule.
+    """Return a recommendation if `value` is above `threshold`, nothing if it isn't, and `NotEnoughData` if there are
+    too few samples or no value. This is the most common form of a rule.
+
+    Args:
+        metric: The name of the number that is judged.
+        value: The number. None if it can't be computed yet.
+        threshold: The highest value that is fine.
+        sample_size: How many samples `value` rests on.
+        needed: How many samples are needed to judge it.
+        samples: What the samples are, such as calls.
+        why: The reason for the advice.
+        setting: The line for the environment. None if no setting helps.
+        if_slow: Replaces `why` and `setting` while the cluster is slower than usual.
     """
     if sample_size < needed or value is None:
         return (NotEnoughData(metric, sample_size, needed, samples),)

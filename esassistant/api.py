@@ -59,8 +59,8 @@ MAX_SHOWN_CHARACTERS = 100
 def check_parameters(request: HttpRequest, known: Collection[str]) -> None:
     """Refuse a query parameter that is unknown, or that comes more than once.
 
-    An unknown parameter would have no effect, and of a repeated one we could only guess which value counts. Raises
-    `BadRequest`.
+    An unknown parameter would have no effect, and of a repeated one we could only guess which value counts. Raise
+    `UnknownParameter` or `BadRequest`.
     """
     if not request.META.get("QUERY_STRING"):
         return
@@ -68,8 +68,8 @@ def check_parameters(request: HttpRequest, known: Collection[str]) -> None:
 
 
 def query_of(scope: Scope, known: Collection[str]) -> QueryDict:
-    """Return the query of a request that no view answers, with the same checks as `check_parameters`. Raises
-    `BadRequest`.
+    """Return the query of a request that no view answers, with the same checks as `check_parameters`. Raise what it
+    raises.
     """
     return _checked(lambda: QueryDict(scope["query_string"]), known)
 
@@ -101,7 +101,9 @@ def parameter(request: HttpRequest, name: str, default: T) -> str | T:
 
 
 def whole_number(name: str, given: str, minimum: int, maximum: int) -> int:
-    """Read a parameter of the query as a number from `minimum` to `maximum`. Raises `BadRequest`."""
+    """Read a parameter of the query as a number from `minimum` to `maximum`. Raise `BadRequest` if it
+    is anything else.
+    """
     # `int` refuses thousands of digits with an error of its own.
     if not given.isascii() or not given.isdigit() or len(given) > 9 or not minimum <= int(given) <= maximum:
         raise BadRequest(f"Use {name}= with a whole number from {minimum} to {maximum}.")

@@ -232,8 +232,7 @@ async def _cache_client(registry: Registry, *, marks: NodeMarks) -> AsyncIterato
         request_timeout=within(config.mapping_cache.fetch_timeout),
         max_retries=config.elasticsearch.max_retries,
         # An answer that is too large to keep needn't be read. The answer for an alias repeats the mapping of each of
-        # its indices,
-        # so the bound is never below the usual one.
+        # its indices, so the bound is never below the usual one.
         max_answer_bytes=max(config.mapping_cache.max_bytes, MAX_ANSWER_BYTES),
         raw=True,
         marks=marks,

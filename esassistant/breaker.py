@@ -8,9 +8,10 @@
 | half-open | open | a probe fails, or takes too long, or waits while a ping fails too; the open time doubles |
 
 Only a call closes the breaker (Michael Nygard, "Release It!", 2007). A ping proves that the server is there, but not
-that it serves these calls. If pings were answered all the time, another answered ping shortens nothing: the calls fail
-for another reason, and would only be tried in vain again and again. This is our own code, as no asyncio library bounds
-the number of probes.
+that it serves these calls. If the calls fail although all pings are answered, they fail for another reason. Then an
+answered ping doesn't end the open time early, or calls would be tried in vain again and again.
+
+This is our own code, as no asyncio library bounds the number of probes.
 """
 
 import enum
@@ -96,8 +97,8 @@ class BreakerPolicy:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Permit:
-    """The right to make one call. `generation`: the period between two transitions in which the right was given;
-    `probing`: True if a half-open breaker gave it.
+    """The right to make one call. `given_at`: when it was given, on the breaker's clock; `generation`: the period
+    between two transitions in which it was given; `probing`: True if a half-open breaker gave it.
     """
 
     generation: int
@@ -107,8 +108,9 @@ class Permit:
 
 @dataclass(frozen=True, slots=True)
 class SentPing:
-    """A ping under way. `generation`: the period between two transitions in which it was sent; `call_waited`: True if a
-    call of that period had waited for `slow_seconds` when the ping was sent.
+    """A ping under way, sent at `sent_at` on the breaker's clock. `generation`: the period between two transitions in
+    which it was sent; `call_waited`: True if a call of that period had waited for `slow_seconds` when the ping was
+    sent.
     """
 
     generation: int
@@ -128,11 +130,13 @@ class BreakerTransition:
 
 @dataclass(frozen=True, slots=True)
 class BreakerReport:
-    """The state of a breaker. `calls` and `failures` are counted in the sliding window; `failure_percent` is None
-    without calls.
+    """The state of a breaker. `calls` and `failures` are counted in the sliding window of `window_seconds`;
+    `failure_percent` is None without calls. With fewer than `minimum_calls` calls in the window, it doesn't trip by
+    their percentage.
 
-    `reason`: why it last tripped; None if it never did. `probing`: how many probes are under way. `prober`: who finds
-    out whether the server is back; None if nobody needs to. `transitions`: the latest, newest first.
+    `next_probe_in_seconds`: None unless the breaker is open. `reason`: why it last tripped; None if it never did.
+    `probing`: how many probes are under way. `prober`: who finds out whether the server is back; None if nobody needs
+    to. `transitions`: the latest, newest first.
     """
 
     state: BreakerState

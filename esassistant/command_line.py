@@ -1,4 +1,4 @@
-"""The command line: Django's own, but where the cause is no bug of ours it ends with one line instead of a
+"""The command line: Django's own, except that a failure that is no bug of ours ends it with one line instead of a
 traceback.
 """
 

@@ -51,7 +51,9 @@ class DatabaseWork(Protocol):
     """Runs work with Django's database outside of the event loop."""
 
     async def run(self, function: Callable[[], T], *, atomic: bool = True) -> T:
-        """Call `function` in a thread; in one transaction if `atomic`. Raises `StoreUnavailable`."""
+        """Call `function` in a thread, in one transaction if `atomic`. Raise `StoreUnavailable` if the
+        database fails.
+        """
 
 
 class KnownHealth(Protocol):

@@ -26,8 +26,8 @@ TOTALS_EVERY: Final = STEPS_PER_DECADE // 2
 
 @dataclass(frozen=True, slots=True)
 class LatencyReport:
-    """Quantiles over `window_seconds`: either the last ones, or a whole minute. Each is at least the true value, and at
-    most 5 % above it. None without samples.
+    """Quantiles of the durations in the last `window_seconds`, or in one whole minute. Each is at least the true value,
+    and at most 5 % above it. None without samples.
     """
 
     window_seconds: float

@@ -120,9 +120,10 @@ class FollowedFile(Generic[E]):
             logger.error("%s: %s", self._path, self.kept)
 
     def _read(self, known: Mark | None) -> tuple[Mark, tuple[E, ...] | None]:
-        """Return the mark of the file and its entries; None in place of the entries if the mark equals `known`.
+        """Return the mark of the file and its entries. In place of the entries return None if the mark equals `known`.
+        Raise `BadFile` if the file can't be read, or if an entry is wrong.
 
-        The mark is taken before the file is read, so a change in between is found at the next look. Raises `BadFile`.
+        The mark is taken before the file is read, so a change in between is found at the next look.
         """
         try:
             found = self._path.stat()

@@ -256,7 +256,7 @@ class Registry:
         """Return the live resource. Works only on the loop that opened the registry; elsewhere it raises `WrongLoop`,
         which says what to do instead.
 
-        Raises `RegistryNotOpen`, `WrongLoop` or `UnknownResource`.
+        Raise `RegistryNotOpen` if the resources aren't open, and `UnknownResource` if none has this name.
         """
         name = _name_of(resource)
         return self._value(self._live_here(name), name)

@@ -66,8 +66,9 @@ class WindowReport:
     `durations.BOUNDS`. `recent_bad`: calls of the last 15 s that were not answered.
 
     `first_bad_seconds`, `first_part_seconds`: how long ago the minute's newest trouble began, with the first call that
-    was not answered, or was answered in part. `first_long_seconds`: how long ago the first of the present long calls
-    began. These took `LONG_SECONDS` or more, in the last 15 s, or before as long as most calls were long.
+    was not answered, or was answered in part. `first_long_seconds`: how long ago the first call began that is part of
+    the present slowness. These are calls that took `LONG_SECONDS` or more: all of the last 15 s, and earlier ones as
+    far back as most calls were long.
 
     `slowest_seconds`: the longest call of the minute. `newest_bad_seconds`, `newest_good_seconds`: how long ago the
     newest unanswered call and the newest answered call ended.
@@ -112,8 +113,8 @@ class WindowReport:
 
 @dataclass(frozen=True, slots=True)
 class MinuteCounts:
-    """One whole minute of one kind of call, such as 10:33. `times` counts the answered calls by duration, as
-    `WindowReport.minute` does.
+    """One whole minute of one kind of call, such as 10:33. `bad`: calls that were not answered, `parts`: calls that
+    were answered in part. `times` counts the answered calls by duration, as `WindowReport.minute` does.
     """
 
     calls: int = 0
@@ -250,11 +251,12 @@ def _newest_trouble(first_at: Sequence[float | None]) -> list[float]:
 
 
 def _first_long(minute: Sequence[_Slice], recent: int) -> list[float | None]:
-    """Return the moments at which long calls began, for the trouble that lasts now.
+    """Return the moments at which long calls began that belong to the slowness of now, for each slice (None: no long
+    call).
 
-    These are the moments of the `recent` newest slices, and of earlier slices going back to the first one in which less
-    than half of the answered calls were long; that slice is included, as the trouble began in it. A single long call
-    among quick ones before that has nothing to do with what is slow now.
+    These are the `recent` newest slices, and the slices before them, back to the first one in which less than half of
+    the answered calls were long. That slice is included, as the slowness began in it. A single long call before that,
+    among quick ones, is left out.
     """
     moments = [part.first_long_at for part in minute[len(minute) - recent :]]
     for part in reversed(minute[: len(minute) - recent]):

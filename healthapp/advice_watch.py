@@ -192,7 +192,8 @@ def _timed(advice: Recommendation, from_at: datetime, to_at: datetime) -> Recent
 def figures(advice: Recommendation) -> str:
     """Return the numbers of a recommendation in words, such as "33 % of 1200 calls; more than 1 % is too much".
 
-    They are empty for a state that should not be, such as a store that can't be used: its numbers say nothing.
+    Return an empty text if the advice is about a state, such as a store that can't be used: there the numbers say
+    nothing.
     """
     if not advice.threshold:
         if not advice.metric.endswith("_total"):

@@ -14,8 +14,10 @@ MAX_ROWS = 12
 
 @dataclass(frozen=True, slots=True)
 class Got:
-    """What one sort of callers got in the last minute. `usual_seconds`: None if it isn't known, or if the row has
-    several kinds of calls.
+    """What one sort of callers got in the last minute. `bad`: calls that were not answered, with the `refused` ones,
+    for which no connection was free. `parts`: calls that were answered in part. `median_seconds`, `most_seconds`,
+    `slowest_seconds`: the median, the 95th percentile and the longest of their durations. `usual_seconds`: None if it
+    isn't known, or if the row has several kinds of calls.
     """
 
     name: str

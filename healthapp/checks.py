@@ -19,8 +19,8 @@ MAX_ERROR_CHARACTERS = 400
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One health check. `critical`: True: if it fails, the whole service is unhealthy; False: it is only degraded.
-    `timeout`: in seconds.
+    """One health check. `timeout` is in seconds. If the check fails, the whole service is unhealthy if `critical` is
+    true, and otherwise only degraded.
     """
 
     name: str
@@ -79,8 +79,9 @@ async def run_check(check: Check, clock: Clock = monotonic) -> ServiceReport:
 
 
 def _fit(result: PingResult) -> PingResult:
-    """Make a result fit to be shown. Raises an error for anything else than a result, which a check of a user may
-    return.
+    """Return a result whose texts and facts can be shown.
+
+    Raise an error (of any class) if `result` isn't a `PingResult`: a check that a user has written may return anything.
     """
     health = Health(result.health)
     detail = None if health is Health.HEALTHY else scrub(result.detail)

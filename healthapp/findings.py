@@ -123,8 +123,8 @@ def find(evidence: Evidence, now: datetime) -> list[Finding]:
 
 
 def _place(finding: Finding) -> tuple[int, int, bool, str]:
-    """Return the sort key of a finding. With the same number of bad calls, those that Elasticsearch
-    answers come first.
+    """Return the sort key of a finding. Among findings of one trouble, the one with the most bad calls comes first;
+    with the same number, the one about calls that Elasticsearch answers.
     """
     return ORDER[finding.trouble], -(finding.bad or 0), finding.callers not in ASKERS, finding.callers
 

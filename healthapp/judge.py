@@ -207,8 +207,8 @@ class Judge:
         return self._basis
 
     async def keep_writing(self) -> None:
-        """Background task: read what was kept at the last run, then keep writing what is new. If the database is away,
-        only rows are lost.
+        """Background task: read what was kept at the last run, then keep writing what is new. While the database is
+        away, new transitions are not kept for the next run; nothing else suffers.
         """
         await self._restore()
         written_at = self._clock()
@@ -304,8 +304,8 @@ class Judge:
         )
 
     def _ask_for_ping(self, now: float) -> None:
-        """Ask for checks soon if calls fail or are slow, so that the cause and the end are known soon. Also if another
-        process found another status of the cluster than this one.
+        """Ask for checks soon if calls fail or are slow, or if another process found the cluster in another status than
+        this one. So the cause and the end of the trouble are known soon.
         """
         is_wanted = any(effect.trouble in OF_CALLS for effect in self._verdict.effects) or self._differs
         if is_wanted and now - self._asked_at >= PING_EVERY_SECONDS:

@@ -26,7 +26,9 @@ LEVELS: Final = tuple(Health)
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """One kind of call in one minute. `times`: the number of answered calls by duration, in steps."""
+    """One kind of call in one minute. `bad`: calls without an answer, `parts`: calls with an incomplete one; `times`:
+    the number of answered calls by duration, in steps.
+    """
 
     calls: int = 0
     bad: int = 0

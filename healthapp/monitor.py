@@ -48,8 +48,8 @@ class HealthReport:
     monotonic clock of this process; `checked_at` is the same time for people.
 
     `status`: the worse of the two. `verdict`: in words, for operators; None before it is known. `since`: when the
-    trouble began; None also if there is no trouble. `public_verdict`: the verdict for strangers. `transitions`: the
-    latest, newest first, with those of earlier processes.
+    trouble began; None if there is none, or if that isn't known. `public_verdict`: the verdict for strangers.
+    `transitions`: the latest, newest first, with those of earlier processes.
     """
 
     status: Health

@@ -91,7 +91,9 @@ class PerformanceReport:
 
 
 def performance_report(registry: Registry) -> PerformanceReport:
-    """Return the report, made from memory without calls to other services. Raises `RegistryNotOpen`."""
+    """Return the report, made from memory without calls to other services. Raise `RegistryNotOpen` if the resources
+    aren't open, or if the event loop doesn't answer in time.
+    """
     reports = registry.reports(SHOWN)
     for handle in SHOWN:
         if handle.name not in reports:

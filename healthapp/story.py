@@ -88,8 +88,8 @@ class Story:
         return Line(f"{level.value}: {verdict.sentence} What to do: {verdict.next_step}", is_bad=True)
 
     def _note_better(self, verdict: Verdict, level: Health, now: float) -> None:
-        """Note that the worst is over while other trouble goes on. When that has lasted for long enough and the worst
-        comes back, it is logged again.
+        """Note that the worst trouble is over while other trouble goes on. If the worst stays away for
+        `ENDS_AFTER_SECONDS`, it counts as ended, and is logged again when it comes back.
         """
         if (level, _rank(verdict)) == (self._told_level, self._told_rank):
             self._better_since = None
@@ -114,8 +114,10 @@ class Story:
 
 
 def _rank(verdict: Verdict) -> int:
-    """Return the place in `findings.ORDER` of what callers feel most. While Elasticsearch can't be asked, searches fail
-    before anybody has searched: the line says so, and no second one is needed once somebody has.
+    """Return the place in `findings.ORDER` of what callers feel most.
+
+    While Elasticsearch can't be asked, failing searches count as present even if nobody has searched yet. The log line
+    about Elasticsearch says that they fail, so no second line is needed when the first search does fail.
     """
     troubles = {effect.trouble for effect in verdict.effects}
     if Trouble.CLUSTER_AWAY in troubles:

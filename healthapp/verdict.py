@@ -45,7 +45,8 @@ TITLES = {
 @dataclass(frozen=True, slots=True)
 class Effect:
     """What one sort of callers notices, or what causes it, for programs. `calls`, `bad`: calls of the last minute, and
-    how many of them were bad; None if it isn't about calls. `is_own`: only the process that answers knows of it.
+    how many of them were bad; None if it isn't about calls. `seconds`, `usual_seconds`: how long calls take now, and
+    usually; None unless it is about slowness. `is_own`: only the process that answers knows of it.
     """
 
     trouble: Trouble
@@ -94,8 +95,11 @@ def judge(
     """Return the verdict, and for how many seconds each of its findings has lasted.
 
     Args:
-        lasting: The same durations from the last verdict, of this process or another one, as of now. A finding that was
-            in it began as long ago as it says.
+        evidence: Everything that the verdict is based on.
+        now: The present time.
+        lasting: For how many seconds each finding, by its name, had lasted by `now`, as the last verdict of this
+            process or
+            of another one said. So a finding that goes on keeps its beginning.
     """
     if evidence.services is None:
         return NOTHING_KNOWN, {}

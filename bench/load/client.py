@@ -93,7 +93,9 @@ class Job:
 
 
 def run(url: str, path: str, connections: int, seconds: float, headers: Mapping[str, str] | None = None) -> Load:
-    """Send as many requests as the server answers, on `connections` kept connections."""
+    """Send as many requests as the server answers, on `connections` kept connections. Raise `LoadFailed` if the
+    generator fails.
+    """
     target = Target(url, path, headers or {})
     if shutil.which("wrk"):
         return by_wrk(target, connections, seconds)
@@ -102,13 +104,13 @@ def run(url: str, path: str, connections: int, seconds: float, headers: Mapping[
 
 def paced(targets: Sequence[Target], per_second: float, seconds: float, connections: int = 4) -> list[Load]:
     """Send `per_second` requests a second to each target, on connections of its own. One generator sends all of them,
-    so a disturbance affects the latencies of all targets alike.
+    so a disturbance affects the latencies of all targets alike. Raise `LoadFailed` if the generator fails.
     """
     return bundled(Job(list(targets), connections, seconds, per_second))
 
 
 def bundled(job: Job) -> list[Load]:
-    """Run the generator of this project; return one `Load` per target."""
+    """Run the generator of this project; return one `Load` per target. Raise `LoadFailed` if it fails."""
     words = [sys.executable, "-m", "bench.load.generator", json.dumps(asdict(job))]
     limit = job.seconds + GRACE_SECONDS + START_SECONDS
     ended = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=limit, check=False)
@@ -118,7 +120,7 @@ def bundled(job: Job) -> list[Load]:
 
 
 def by_wrk(target: Target, connections: int, seconds: float) -> Load:
-    """Run `wrk` with one thread."""
+    """Run `wrk` with one thread. Raise `LoadFailed` if it fails."""
     headers = [f"--header={name}: {value}" for name, value in target.headers.items()]
     words = ["wrk", "--threads=1", f"--connections={connections}", f"--duration={max(1, round(seconds))}s", "--latency"]
     before, started = _children_seconds(), time.monotonic()

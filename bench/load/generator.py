@@ -71,7 +71,7 @@ class Answers:
 
 class Connection(asyncio.Protocol):
     """A connection that sends the same request again and again, one at a time. `answered` is called with the moment at
-    which an answer was complete.
+    which an answer was complete, on the clock of `time.perf_counter`.
     """
 
     def __init__(

@@ -145,8 +145,9 @@ PARTS = (
         "python -m bench.pool",
         "{searches} searches by {callers} callers, each of which asks again as soon as it has an answer. An answer "
         "takes {delay_ms} ms: from a real node (*node*), or recorded from one (*recorded*), which costs no processor "
-        "time. The values `≤` are not goals: they say what so many connections could do if waiting took all of the "
-        "time.",
+        "time. *block, 20* is a pool of 20 connections, for which further calls wait. *overflow, 50 + 50* is a pool of "
+        "50 connections and up to 50 more, which are closed after use. The values `≤` are not goals: they say what so "
+        "many connections could do if waiting took all of the time.",
     ),
     Part(
         "http",
@@ -179,15 +180,18 @@ PARTS = (
         "edge",
         "At the edge",
         "python -m bench.edge",
-        "How many requests a second one worker can answer, with the generator and Elasticsearch on the same "
-        "processors: the highest rate whose p99 is at most 50 ms, counted from when each request should have begun. "
+        "How many requests one worker can answer in a second, with the generator and Elasticsearch on the same "
+        "processors. *carried* is the highest rate at which the p99 is at most 50 ms, counted from when each request "
+        "should have begun. "
         "*health* and *mapping* come from memory. *names* is a view in the fast lane. *fields*, *validate* (two "
         "clauses and an aggregation, one of them wrong) and *describe* (500 tokens) are made from mappings in memory. "
         "A *miss* asks for a name that doesn't exist, which costs most: Elasticsearch is asked for several names "
         "together, then for each one. A *search* is one call. *beyond* is {times} times that rate on "
-        "{beyond_connections} connections, with latencies counted from when a request was sent. *others* are requests "
-        "for a mapping in memory and for /livez meanwhile, 50 a second together. *after* is half of the rate, right "
-        "afterwards. Answers that need no waiting are not refused: each connection gets its answer in turn.",
+        "{beyond_connections} connections, with latencies counted from when a request was sent; the note says how many "
+        "of these requests got another status or no answer. During that time, *too much of names* for example, there "
+        "are also requests of *others*: for a mapping in memory and for /livez, 50 a second together. *after* is half "
+        "of the carried rate, right afterwards. Answers that need no waiting are not refused: each connection gets its "
+        "answer in turn.",
     ),
     Part(
         "search",
@@ -275,8 +279,10 @@ PARTS = (
         "1 to 64 instances of one deployment over one cluster of 1 000 indices, all on the processors of one machine. "
         "The cluster is replayed, Redis is real, and each instance is a process with everything of this project except "
         "HTTP. *Calls for mappings* are those of the watch and of passes, which one instance makes for all; *calls for "
-        "health* are those of each instance. Commands of Redis are those that it carried out, also inside of scripts. "
-        "The cost of a change is what comes on top of the usual traffic. *Spread* is the time from the first instance "
+        "health* are those of each instance. The note of the first row of each size has all requests at the cluster "
+        "while nothing changed, by kind; *waits* are those of the watch. Commands of Redis are those that it carried "
+        "out, also inside of scripts. *Memory of an instance of its own* is what it shares with no other process. The "
+        "cost of a change is what comes on top of the usual traffic. *Spread* is the time from the first instance "
         "that has a change to the last. The last tables show what one change costs at Redis by the store alone, which "
         "publishes only what is new, and one server over more and more indices.",
     ),

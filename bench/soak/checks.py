@@ -247,7 +247,7 @@ class Checks:
             self._tally.compared("indices", "listed", "", wrong and f"{told}, {line}: {wrong}; {window}")
 
     def _age(self, reply: Reply, told: str) -> tuple[int, str]:
-        """Return the age and the state of an answer, after checking that they fit together."""
+        """Return the age in seconds and the state that an answer gives, after checking that they fit together."""
         age, state = int(reply.headers["age"]), reply.headers["x-cache-state"]
         took = reply.received_at - reply.sent_at  # the service determines the state a moment before the age
         promise = self._promise
@@ -257,7 +257,7 @@ class Checks:
         return age, state
 
     def _over_since(self, name: str, mappings: Mapping[str, str]) -> float:
-        """Return the moment since which the answer was surely untrue."""
+        """Return the moment since which the answer was surely untrue, on the clock of the truth."""
         ends = [self._truth.over_since(index, Index(mapping)) for index, mapping in mappings.items()]
         if mappings.keys() != {name}:
             ends.append(self._truth.over_since(name, Alias(frozenset(mappings))))
@@ -281,8 +281,8 @@ def is_red(reply: Reply) -> bool:
 
 
 def settled(instances: Sequence[Instance], truth: Truth, within_seconds: float) -> tuple[float, list[str]]:
-    """Wait until all instances answer for all names what is true, and fresh. Return how long that took, and what is
-    still different when the time is over.
+    """Wait until all instances answer for all names what is true, and fresh. Return how many seconds that took, and
+    what is still different when `within_seconds` are over.
     """
     began_at = time.monotonic()
     callers = [Caller() for _ in instances]

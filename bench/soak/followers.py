@@ -70,7 +70,9 @@ class Follower:
             await self._stay(self.instances[0], threading.Event(), AGAIN_SECONDS)
 
     def _reached(self) -> int:
-        """Return the id up to which it has got all changes. Blocks without a change tell it too."""
+        """Return the id up to which it has got all changes. A block of the stream without a change may have
+        a later id.
+        """
         return self.since if self._last_event_id is None else int(self._last_event_id.partition("-")[0])
 
     async def _follow(self, stopping: threading.Event) -> None:

@@ -32,7 +32,7 @@ class NoAnswer(Exception):
 @dataclass(frozen=True, slots=True)
 class Reply:
     """An answer. `sent_at` is before the first byte of the request was sent, `received_at` after the last byte of the
-    answer had come.
+    answer had come, both on the monotonic clock.
     """
 
     status: int
@@ -60,8 +60,9 @@ class Caller:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
     ) -> Reply:
-        """Send a request and return the answer. Raises `NoAnswer`. If a connection that was used before breaks, the
-        request is sent once more on a new one, as every client does.
+        """Send a request and return the answer. Raise `NoAnswer` if none comes, or none that is complete.
+
+        If a connection that was used before breaks, the request is sent once more on a new one, as every client does.
         """
         if url != self._url or time.monotonic() - self._used_at > IDLE_SECONDS:
             self.close()

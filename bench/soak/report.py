@@ -33,6 +33,10 @@ Each answer is compared with what was true at the age that it states. An answer 
 writer's change of it was acknowledged. *validate* says whether a field is known, *values* what documents hold. *in
 scope* and *out of scope* are mappings for a token that sees only the indices that never change.
 
+The last table says how much each process used in the second half of its life: the *mean*; the *slope* of the line that
+fits best, by hour; how much that line *grew*, and how much was *allowed*; the mean of the last quarter of its life
+divided by that of the second (*quarters*); and the time that was judged (*over*).
+
 ```
 {lines}
 ```

@@ -79,7 +79,8 @@ class Trend:
     """The trend of one measure of one instance. Only the second half of the samples is judged.
 
     `grew`: the growth of the fitted line from the first to the last judged sample, of which there are `samples`, over
-    `seconds`. `quarters`: the means of the last and of the second quarter.
+    `seconds`. `mean`: that of the judged samples. `quarters`: the mean of the last quarter of all samples, divided by
+    that of the second quarter; None if one of them has no samples.
     """
 
     measure: str

@@ -39,7 +39,14 @@ class Tally:
             self.statuses[asked, how] += 1
 
     def compared(self, asked: str, state: str, source: str, wrong: str | None, outlived: float | None = None) -> None:
-        """Count an answer that was compared with the truth. `wrong`: what was wrong with it; None: it was true."""
+        """Count an answer that was compared with the truth.
+
+        Args:
+            asked: The kind of request.
+            state, source: What the answer says of its freshness, and of where it came from.
+            wrong: What was wrong with it; None: it was true.
+            outlived: How many seconds before the request it had surely become untrue; None: it hadn't.
+        """
         with self._lock:
             self.checked[asked, state, source] += 1
             if outlived is not None:

@@ -63,7 +63,9 @@ State = Index | Alias | None
 
 @dataclass(slots=True)
 class _Span:
-    """The time in which a state may have been the true one."""
+    """The time in which a state may have been the true one: from `since` until `until`, in seconds of the clock of
+    `Truth`.
+    """
 
     state: State
     since: float
@@ -126,7 +128,9 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The time in which an answer was true at some moment."""
+    """The time from `since` until `until`, on the clock of `Truth`, at some moment of which an answer
+    has to be true.
+    """
 
     since: float
     until: float
@@ -177,8 +181,8 @@ def wrong_finding(truth: Truth, name: str, field: str, *, is_unknown: bool, wind
 
 
 def wrong_listing(truth: Truth, name: str, mapping: str | None, indices: Iterable[str], window: Window) -> str | None:
-    """Return what is wrong with a line of `/api/indices`, which is about an index with the mapping of that hash, or
-    (None) about an alias. None if nothing is wrong.
+    """Return what is wrong with a line of `/api/indices` about `name`; None if nothing is. The line gives the hash of
+    the `mapping` of an index, or (if `mapping` is None) the `indices` of an alias.
     """
     listed = Alias(frozenset(indices)) if mapping is None else Index(mapping)
     if listed in (possible := truth.possible(name, window.since, window.until)):

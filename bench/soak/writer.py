@@ -253,7 +253,7 @@ class Writer:
         return self._marks
 
     def _see(self, name: str) -> None:
-        """Check that Elasticsearch renders mappings as this module expects."""
+        """Check that Elasticsearch renders mappings as this module expects. Raise `WriterFailed` if it doesn't."""
         reply = self._caller.ask(self._url, f"/{name}/_mapping")
         mapping = reply.body.removeprefix(b'{"%b":{"mappings":' % name.encode()).removesuffix(b"}}")
         state = self._truth.now(name)

@@ -52,7 +52,7 @@ class Waits:
 
 
 class Day:
-    """One replay. `ahead` False: nothing is made anew before it is asked for, for comparison."""
+    """One replay. With `ahead` False, for comparison, nothing is made anew before it is asked for."""
 
     def __init__(self, requests: int, seed: int, *, ahead: bool = True, among: Sequence[Family] = FAMILIES) -> None:
         self.now = 0.0
@@ -91,7 +91,9 @@ class Day:
         return self.waits
 
     def _arrivals(self) -> Iterator[tuple[float, bool]]:
-        """Yield the times of requests: more by day than by night."""
+        """Yield the times of requests, in seconds since the start of the day, each with False: more by day than by
+        night.
+        """
         while self._requests:
             at = self._random.random() * DAY_SECONDS
             if self._random.random() < 0.55 - 0.45 * math.cos(2 * math.pi * at / DAY_SECONDS):
@@ -99,7 +101,7 @@ class Day:
                 yield at, False
 
     def _changes(self) -> Iterator[tuple[float, bool]]:
-        """Yield the times of changes: every two hours for each family, one family after the other."""
+        """Yield the times of changes, each with True: every two hours for each family, one family after the other."""
         count = len(self._families) * CHANGES
         return ((number * DAY_SECONDS / count, True) for number in range(1, count))
 

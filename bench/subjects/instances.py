@@ -64,9 +64,8 @@ class Fleet:
         return sorted(self._learnt[field][number] for number in self.pids)
 
     def kill_the_watcher(self) -> float:
-        """Kill the instance that watches, at once. Return the moment.
-
-        If Redis doesn't answer in time, several instances watch, each for itself, until it does.
+        """Kill the instance that watches, at once. Return when that was, on the monotonic clock. (While Redis doesn't
+        answer in time, several instances watch, each for itself.)
         """
         self._wait(lambda: len(self._watching) == 1, TAKE_TURNS_SECONDS, "agree on who watches")
         [number] = self._watching
@@ -76,7 +75,9 @@ class Fleet:
         return at
 
     def watched_since(self, seconds: float) -> float:
-        """Return the moment since which an instance has been watching. Wait up to `seconds` until one watches."""
+        """Return the moment (on the monotonic clock) at which the watching instance began to watch; the earliest one,
+        if several watch. Wait up to `seconds` for one. Raise `RuntimeError` if none does.
+        """
         self._wait(lambda: bool(self._watching), seconds, "watch")
         return min(self._watching.values())
 

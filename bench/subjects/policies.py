@@ -24,7 +24,12 @@ FOLLOWS_SECONDS = 1_800.0
 
 @dataclass(frozen=True)
 class Choice:
-    """A policy with one setting of its parameters."""
+    """A policy with one setting of its parameters, as scores: the scores of all families at the first step, then those
+    at the second step, and so on. Of the families that were ever asked for, those are warmed whose score is at least
+    `threshold`.
+
+    `scores` None: the families have no scores, and `threshold` is `NEVER` (none is warmed) or `ALWAYS` (all are).
+    """
 
     policy: str
     setting: str
@@ -116,7 +121,9 @@ def _slot(step: int, per_day: int) -> int:
 
 
 def markov(trace: Trace) -> list[Choice]:
-    """Warm what usually follows within half an hour after what was asked for a moment ago, including that itself."""
+    """Warm what usually follows within half an hour after what was asked for a moment ago. A second ask for the same
+    family counts as following too.
+    """
     count = len(trace.names)
     visits = [0.0] * count
     followed: list[dict[int, float]] = [{} for _ in range(count)]
@@ -164,7 +171,9 @@ def model_chances(trace: Trace) -> Iterator[float]:
 
 
 def batched_asks(trace: Trace, asks: Sequence[tuple[float, int, int]]) -> list[Asks]:
-    """Return asks by family, in batches of a minute as processes exchange them."""
+    """Return asks by family, in batches of a minute as processes exchange them. `asks`: for each its second, the number
+    of its family, and the kind of caller (`PROGRAM`, `PERSON`, `AGENT`).
+    """
     found: dict[tuple[int, int], list[tuple[float, int]]] = {}
     for at, number, kind in asks:
         found.setdefault((int(at // 60), number), []).append((at, kind))

@@ -46,7 +46,7 @@ def _is_ready(server: Server) -> bool:
 
 
 def migrate(elasticsearch_url: str, settings: Mapping[str, Any]) -> None:
-    """Make the tables of the database that these settings name."""
+    """Make the tables of the database that these settings name. Raise `RuntimeError` if that fails."""
     migrated = manage("migrate", "--verbosity", "0", elasticsearch_url=elasticsearch_url, **settings)
     if migrated.returncode:
         raise RuntimeError(migrated.stderr)

@@ -59,7 +59,9 @@ class BadTrace(Exception):
 
 
 def office(rng: random.Random, count: int = FAMILIES) -> Iterator[tuple[float, int, int]]:
-    """Yield asks of people at work: Monday to Friday from 8 to 18, fewer at noon, few at other times."""
+    """Yield asks, as in `Trace.asks`, of people at work: Monday to Friday from 8 to 18, fewer at noon, few at other
+    times.
+    """
     for number in range(count):
         an_hour = 5.0 / (number + 1) ** 0.8
 
@@ -214,8 +216,8 @@ _BLANKS = re.compile(r"\s+")
 
 
 def read(lines: Iterable[str]) -> Trace:
-    """Read a trace from lines as described in `FORMATS`, or from those of this project's access log (JSON). Raises
-    `BadTrace`.
+    """Read a trace from lines as described in `FORMATS`, or from those of this project's access log (JSON). Raise
+    `BadTrace` if a line can't be read, or if the asks cover less than two hours.
     """
     found: list[tuple[float, str, int]] = []
     left_out: Counter[str] = Counter()
@@ -255,7 +257,9 @@ def _trace(found: list[tuple[float, str, int]], left_out: Counter[str]) -> Trace
 
 
 def _told(line: str, left_out: Counter[str]) -> tuple[float, str, int]:
-    """Read a line with a time, a name and a kind."""
+    """Read a line with a time, a name and a kind of caller; return these, the time in seconds since 1970. Count an
+    unknown kind in `left_out`. Raise `ValueError` if it is no such line.
+    """
     if "," in line:
         parts = [part.strip() for part in line.split(",")]
     elif "\t" in line:
@@ -290,7 +294,9 @@ def _time(text: str) -> float:
 
 
 def _logged(line: str, left_out: Counter[str]) -> tuple[float, str, int] | None:
-    """Read a line of the access log. Return None if it isn't about one name, or if the request was refused."""
+    """Read a line of the access log. Return None if it isn't about one name, or if the request was refused. Raise
+    `ValueError` if the line is no line of that log.
+    """
     try:
         logged = json.loads(line)
         at, path, status = _time(str(logged["time"])), str(logged["path"]), logged["status"]

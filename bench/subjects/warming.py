@@ -196,7 +196,9 @@ class Replay:
         self._waiting_since[number] = None
 
     def _end_unused(self, number: int, now: float) -> None:
-        """Note that a family was warmed ahead and went cold without an ask."""
+        """Count calls made in vain, if a family was warmed ahead and goes cold without an ask; then forget that it was
+        warmed ahead.
+        """
         if self._unused[number] and now >= self._counted_from:
             self.outcome.in_vain += 1
             self.outcome.in_vain_calls += self._unused[number]
@@ -206,7 +208,9 @@ class Replay:
 def replayed(
     trace: Trace, scores: "array[float] | None", threshold: float, *, counted_from: float, end: float
 ) -> Outcome:
-    """Return the costs and benefits of a policy between two moments. The replay begins at the start of the trace."""
+    """Return the costs and benefits of a policy from `counted_from` to `end`, in seconds since 1970. The replay begins
+    at the start of the trace, so that the policy knows what came before.
+    """
     return Replay(trace, scores, threshold, counted_from).run(end)
 
 

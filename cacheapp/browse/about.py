@@ -25,12 +25,15 @@ SHOWN_GROUPS = 20
 class About:
     """What a name, a list or a pattern stands for, and what it is related to.
 
-    For an index: `others` are the indices with the same mapping, `reached_by` the aliases and data streams that contain
-    it. Where there are none of the latter, `family` is the pattern of its family, if that has other members. For
-    anything else: `groups` are the distinct mappings of its indices, and `odd` the indices with another mapping than
-    most. A list or pattern also has `names`, the names it stands for, unless these are just its indices, and `closed`,
-    the closed indices that it leaves out. `closed_members` are the closed indices among those it stands for. Each list
-    is bounded, with its total beside it.
+    For an index: `others` are the indices with the same mapping, and `reached_by` are the aliases and data streams that
+    contain it. If no alias or data stream contains it, `family` is the pattern of its family, provided that the family
+    has other members.
+
+    For anything else: `groups` are the distinct mappings of its indices, and `odd` the indices with another mapping
+    than most. A list or pattern also has `names`, the names it stands for, unless these are just its indices, and
+    `closed`, the closed indices that it leaves out. `closed_members` are the closed indices among those it stands for.
+
+    Each list is bounded, with its total beside it.
     """
 
     kind: str

@@ -27,8 +27,8 @@ USUAL_PERIOD = "7d"
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """The time from which on changes are shown; `since` None: all that are kept. `given`: the period as the address has
-    it.
+    """The period whose changes are shown. `given`: the period as it stands in the address. `words`: the period in
+    words. `since`: its beginning; None if all changes that are kept are shown.
     """
 
     given: str
@@ -38,7 +38,7 @@ class Period:
     @classmethod
     def parse(cls, given: str, now: datetime) -> "Period":
         """Read `24h`, `7d`, `30d`, `all`, or a date such as `2026-11-23`, which means the beginning of that day in UTC.
-        Raise `BadRequest`.
+        Raise `BadRequest` for anything else.
         """
         given = given.strip() or USUAL_PERIOD
         if given in PERIODS:

@@ -53,12 +53,13 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class FamilyRow:
-    """A family, or those of its members that match a filter (`chosen_total` of `indices_total`). The members below are
-    these.
+    """A family, or those of its members that match a filter: `chosen_total` of `indices_total`. What is said below of
+    members is about the chosen ones.
 
     Args:
-        name: Of the data stream or alias; of the index, if there is only one; otherwise how the names begin, with a
-            star.
+        name: The name of the data stream or alias; of the index, if there is only one; otherwise the beginning of the
+            names
+            with a star.
         asked_by: The name, list or pattern that stands for the members.
         kind: `data stream`, `alias`, `indices`, `index`.
         mappings_total: How many distinct mappings the members have.

@@ -66,9 +66,10 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """Some rows of the tree of fields below `under` (empty: of all), which has `total` fields. `next_after`: if not all
-    of the fields right below `under` fit, the next rows are those after this field, `left_total` of them; empty: all
-    fit.
+    """Some rows of the tree of fields below the field `under` (empty: of the whole tree), which has `total` fields.
+
+    `next_after` is empty if there was room for all fields right below `under`. Otherwise it is the last of them that is
+    shown, and `left_total` fields come after it.
     """
 
     under: str
@@ -198,10 +199,9 @@ def draw_tree(
     under: str = "",
     after: str = "",
 ) -> Tree:
-    """Draw the tree that dotted names form, each object before the fields in it, in at most `limit` rows.
-
-    If there is no room for all, the rows nearest to the root are shown. Of each object, all fields right below it are
-    shown, or none.
+    """Draw the tree that dotted names form, each object before the fields in it, in at most `limit` rows. If there is
+    no room for all, the rows nearest to the root are shown. The fields right below an object are shown either all or
+    not at all.
 
     Args:
         fields: Sorted by name.

@@ -97,7 +97,7 @@ class NameFilter:
 
     @classmethod
     def parse(cls, query: Mapping[str, str], visible: Visible) -> "NameFilter":
-        """Read the query of an address. Raise `BadRequest`."""
+        """Read the query of an address. Raise `BadRequest` if a parameter can't be used."""
         pattern = query.get("pattern", "").strip()
         if len(pattern) > MAX_PATTERN_CHARACTERS:
             raise BadRequest(f"A pattern has at most {MAX_PATTERN_CHARACTERS} characters.")
@@ -128,7 +128,9 @@ class NameFilter:
         return matches(name.lower(), pattern) if "*" in pattern else pattern in name.lower()
 
     def members(self, snapshot: Snapshot) -> frozenset[str] | None:
-        """Return the indices that `of` stands for; None if `of` isn't given. Raise `IllegalName`, `MappingNotFound`."""
+        """Return the indices that `of` stands for; None if `of` isn't given. Raise `IllegalName` if it is no name, and
+        `MappingNotFound` if it isn't known.
+        """
         if not self.of:
             return None
         of = asked(self.of, self.visible)
@@ -157,8 +159,8 @@ class NameFilter:
 
 
 def chosen(choices: type[Choice], name: str, query: Mapping[str, str]) -> Choice | None:
-    """Return the value of a query parameter that takes one of several words; None if it isn't given. Raise
-    `BadRequest`.
+    """Return the value of a query parameter that takes one of several words; None if it isn't given. Raise `BadRequest`
+    for any other word.
     """
     given = query.get(name, "")
     if not given:
@@ -169,7 +171,9 @@ def chosen(choices: type[Choice], name: str, query: Mapping[str, str]) -> Choice
 
 
 def place_of(cursor: str) -> int:
-    """Return how many rows are on the pages before the one of this cursor. Raise `BadRequest`."""
+    """Return how many rows are on the pages before the one of this cursor. Raise `BadRequest` if the cursor isn't one
+    of ours.
+    """
     if not cursor:
         return 0
     if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 9:

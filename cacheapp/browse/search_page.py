@@ -26,7 +26,7 @@ request.
 
 
 async def search_page(q: str, visible: Visible) -> HtmlPage:
-    """Find names and fields. Raise `BadRequest`, `NotWarm`."""
+    """Find names and fields. Raise `BadRequest` if the text is too long, and `NotWarm` if no pass has ended yet."""
     q = q.strip()
     check_query(q)
     cache = registry.get(MAPPING_CACHE)

@@ -103,8 +103,15 @@ class ClusterFields:
     async def page(
         self, wanted: FieldFilter, *, pattern: str | None, visible: Visible, limit: int, cursor: str | None
     ) -> ClusterFieldPage:
-        """Return a page of the wanted fields in the indices that an expression stands for; without a pattern, in all
-        indices except hidden and closed ones.
+        """Return a page of fields.
+
+        Args:
+            wanted: Which fields.
+            pattern: The indices in which to look, as an expression of names. None: all indices except hidden and closed
+                ones.
+            visible: The names that exist for the caller.
+            limit: How many fields the page has at most.
+            cursor: The end of the page before; None for the first page.
 
         Raises:
             BadRequest: The search is too long, or the cursor or the pattern isn't valid.
@@ -127,8 +134,9 @@ class ClusterFields:
     async def of_paths(
         self, paths: Sequence[str], *, pattern: str | None, visible: Visible, type_: str = ""
     ) -> tuple[ClusterField, ...]:
-        """Return the fields with these paths, in the order of the paths. With a type, return only fields of that type,
-        and multi-fields of these paths that have it. Raise what `page` raises.
+        """Return the fields with these paths, in the order of the paths. If `type_` is given, return only fields of
+        that type, and multi-fields of these paths that have it. `pattern` and `visible`: as for `page`. Raise what
+        `page` raises.
         """
         rows = await self._rows(pattern, visible)
         return await self._views.in_turn(rows_of_paths, rows.fields, paths, type_)

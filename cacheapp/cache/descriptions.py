@@ -143,7 +143,7 @@ class Descriptions:
 
     async def _summed_up(self, visible: Visible) -> tuple[Snapshot, FamilyIndex]:
         """Return the present snapshot, and the index that ranks its families. Summaries that take too long to make are
-        missing in it.
+        missing in it. Raise `ClusterUnavailable` if no pass has ended yet.
         """
         if not self._cache.warm:
             raise ClusterUnavailable("No mappings yet: the first pass has not ended.", retry_after_seconds=1)

@@ -69,8 +69,8 @@ def fullest_families(snapshot: Snapshot, count: Count) -> dict[str, FamilyFields
     """Return the fullest member of each of the `SHOWN_FAMILIES` fullest families, the fullest first; None if the limits
     are not known.
 
-    Left out are families whose names begin with a dot, because nobody maintains them by hand; indices with a limit of
-    0, which are to have no fields; and mappings that are not in memory.
+    These are left out: families whose names begin with a dot, because nobody maintains them by hand; indices with a
+    limit of 0, which are to have no fields; and mappings that are not in memory.
 
     The cluster's own count of fields is never less than the number that the limit is compared with. So mappings are
     parsed in the order of that count, only until those that follow can't be fuller (the threshold algorithm of Fagin,

@@ -114,7 +114,7 @@ async def _having_some(among: ClusterFields, wanted: FieldSearch) -> tuple[Clust
         fields, total = pages[word]
         for field in fields:
             found.setdefault(field.name, (field, []))[1].append(total)
-    if 1 < len(known) < len(words):  # no field has all words, which was asked before
+    if 1 < len(known) < len(words):  # not for all words: no field has them, as a search before found
         # The page of a frequent word may be without the fields that have the other words too.
         for field in (await _having(among, " ".join(known), wanted))[0]:
             found[field.name] = field, [pages[word][1] for word in known]

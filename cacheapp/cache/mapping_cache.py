@@ -142,8 +142,11 @@ class MappingCache:
     async def get(self, asked: Asked) -> MappingAnswer:
         """Return the mappings of an index, alias or data stream, or of all that an expression stands for.
 
-        Raise `IllegalName`, `MappingNotFound`, `TooMuch`, or `ClusterUnavailable` if nothing in memory is young enough
-        to answer, and nothing can be read.
+        Raises:
+            IllegalName: What was asked for can't be a name, or isn't a legal expression.
+            MappingNotFound: No such name exists, or the expression stands for nothing.
+            TooMuch: The expression stands for more than is answered at once.
+            ClusterUnavailable: Nothing in memory is young enough to answer, and nothing can be read.
         """
         return await self._get(asked, self._rendered)
 
@@ -218,8 +221,8 @@ class MappingCache:
     async def resolve(self, expression: Expression) -> Resolved:
         """Return what an expression stands for, as far as that is known. Names in `missing` may exist all the same.
 
-        Raise `IllegalName`; `MappingNotFound` if it stands for nothing; `NotWarm` if it has patterns and no pass has
-        ended yet.
+        Raise `IllegalName` if it isn't legal; what `absent` returns if it stands for nothing; `NotWarm` if it has
+        patterns and no pass has ended yet.
         """
         resolved = await self._resolutions.resolve(self.snapshot, expression)
         if resolved.has_patterns and not self.warm:
@@ -275,13 +278,15 @@ class MappingCache:
 
     async def render(self, asked: Asked, *, outline: bool) -> Rendered | None:
         """Return what was asked for, rendered and kept, whatever its age; None if it isn't in memory. Counts nothing,
-        and doesn't ask the cluster. Raise `IllegalName` and `TooMuch`.
+        and doesn't ask the cluster. Raise `IllegalName` if it isn't legal, and `TooMuch` if it stands for more than is
+        answered at once.
         """
         return await self._render(asked, self._outlines if outline else self._rendered)
 
     def page(self, wanted: NameFilter, *, limit: int, cursor: str | None) -> Page:
-        """Return a page of the names that are known. Raise `BadRequest`, `ClusterUnavailable` before the first pass has
-        ended, or what `absent` returns if only the members of an unknown name are wanted.
+        """Return a page of the names that are known. Raise `BadRequest` if `wanted` or the cursor isn't valid,
+        `ClusterUnavailable` if no pass has ended yet, or what `absent` returns if only the members of an unknown name
+        are wanted.
         """
         self._require_warm()
         ttl = self._config.ttl
@@ -300,7 +305,9 @@ class MappingCache:
             raise ClusterUnavailable("No mappings yet: the first pass has not ended.", retry_after_seconds=1)
 
     async def reread(self, name: str) -> MappingAnswer:
-        """Read one name from the cluster now, whatever its age; join a read of it that is under way."""
+        """Read one name from the cluster now, whatever its age; join a read of it that is under way. Raises the errors
+        that `get` raises.
+        """
         self.check_name(name)
         self._flights.forget_failure(name, MappingNotFound)
         return await self._flights.do(name, lambda: self._read(name))
@@ -445,7 +452,7 @@ class MappingCache:
             self._flights.start(name, lambda: self._read(name))
 
     async def _read(self, name: str) -> MappingAnswer:
-        """Read what `name` stands for, put it into the snapshot, and return it."""
+        """Read what `name` stands for, put it into the snapshot, and return it. Raise the errors that `get` raises."""
         asked_at, denial = self._clock(), None
         mappings: Mapping[str, bytes] = {}
         try:
@@ -473,7 +480,9 @@ class MappingCache:
         return self._answer(rendered, Source.ELASTICSEARCH)
 
     async def _ask(self, name: str) -> Mapping[str, bytes]:
-        """Return the mappings that `name` stands for according to the cluster, by index."""
+        """Return the mappings that `name` stands for according to the cluster, by index. Raise `MappingNotFound` or
+        `NotCovered` as `ClusterReader.mapping` does, and `ClusterUnavailable` if no answer comes in time.
+        """
         asked_at = self._clock()
         try:
             async with asyncio.timeout(self._config.fetch_timeout):

@@ -16,7 +16,7 @@ class ReadNames:
     """Notes names that were added or removed outside of passes. One per mapping cache; used only on its event loop.
 
     A pass may conclude that nothing has changed since the last full pass only if no name was added or removed in
-    another way meanwhile. Otherwise each pass would confirm again what one wrong answer did to the names.
+    another way meanwhile. Otherwise, if one wrong answer had removed a name, each pass would confirm that it is gone.
     """
 
     def __init__(self, clock: Clock = monotonic, *, max_names: int = MAX_ABSENT) -> None:

@@ -69,8 +69,8 @@ class Room:
         return self._left[shelf] > 0
 
     def take(self, shelf: Shelf, key: Hashable, size_bytes: int) -> None:
-        """Put something on a shelf. The last thing may be larger than the room that is left. What is on it already
-        takes no more room.
+        """Put something on a shelf. The last thing may be larger than the room that is left. Putting a `key` there
+        again takes no more room.
         """
         if key not in self._there:
             self._there.add(key)

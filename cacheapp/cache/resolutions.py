@@ -22,7 +22,7 @@ class Resolutions:
         self._kept: KeptByBytes[Expression, Resolved] = KeptByBytes(max_bytes)
 
     async def resolve(self, snapshot: Snapshot, expression: Expression) -> Resolved:
-        """Return what an expression stands for. Raise `IllegalName`."""
+        """Return what an expression stands for. Raise `IllegalName` if it isn't legal."""
         if snapshot is not self._snapshot:
             if not (snapshot.has_same_names(self._snapshot) and snapshot.listed == self._snapshot.listed):
                 self._kept = KeptByBytes(self._max_bytes)

@@ -25,8 +25,9 @@ class BatchSize:
 
     The size doubles until the first answer that is slow or large (slow start). From then on each such answer halves it,
     and each other answer adds an eighth of the highest size so far (additive increase, multiplicative decrease; Chiu
-    and Jain, 1989). Several requests are in flight, so answers to larger requests still arrive after the size was
-    halved. If these are slow too, half of their own size is taken; the size isn't halved again.
+    and Jain, 1989). Several requests are in flight, so answers to earlier, larger requests still arrive after the size
+    was halved. A slow answer to one of these sets the size to at most half of that request's names, and doesn't halve
+    the size once more.
     """
 
     def __init__(self, initial: int, *, adaptive: bool) -> None:

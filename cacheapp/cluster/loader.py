@@ -63,7 +63,7 @@ class TogetherReader:
             for name in names:
                 if name in read:
                     waiting[name].set_result({name: read[name]})
-            # Left are aliases, for which the answer doesn't say which indices they have, and names that don't exist.
+            # What remains are names that don't exist, and aliases: the answer has only the names of their indices.
             alone = [name for name in names if name not in read]
         # All at once, as far as there are connections, so that nobody waits for the answers of others.
         async with asyncio.TaskGroup() as group:

@@ -130,9 +130,9 @@ def uncounted() -> None:
 async def _outcome(work: Coroutine[Any, Any, T]) -> Callable[[], T]:
     """Wait for `work`. Return a function that returns its result, or raises the `ClusterUnavailable` that it raised.
 
-    So of several calls made together, none is cancelled because another failed. One of them may be the probe of a
-    half-open breaker, which refuses the others. If the probe were cancelled each time, the breaker would stay
-    half-open.
+    So if one of several calls made together fails, the others go on. One of them may be the probe of a half-open
+    breaker, which refuses all others meanwhile. If the refused calls cancelled the probe each time, the breaker would
+    stay half-open.
     """
     try:
         result = await work
@@ -366,7 +366,9 @@ class ClusterReader:
         return body
 
     async def _split(self, body: bytes) -> dict[str, bytes | None]:
-        """Return the mapping of each index in an answer; None for a mapping that can't be read."""
+        """Return the mapping of each index in an answer; None for a mapping that can't be read. Raise
+        `ClusterUnavailable` if the answer can't be understood.
+        """
 
         def split() -> dict[str, bytes | None]:
             indices: dict[str, _Index] = once_each(self._decode(_mappings, body))

@@ -1,8 +1,8 @@
 """The features of a family at a moment: numbers between 0 and about 2, the inputs of the model. Pure.
 
 The demand at an hour of the day is taken from the days before: from all of them, from those like today (workdays or
-weekends), and from the same weekday. In the course of an hour these features move from the value of this hour to that
-of the next, as the horizon does.
+weekends), and from the same weekday. In the course of an hour these features move evenly from the value of this hour to
+that of the next, because the horizon reaches further and further into the next hour.
 """
 
 import math

@@ -90,7 +90,8 @@ class DemandLearner:
     async def exchange(self) -> None:
         """Share what was counted since the last exchange, and take over all that is shared.
 
-        Raise `StoreUnavailable`. Then, and if it is cancelled, what was counted waits for the next exchange.
+        Raise `StoreUnavailable` if the store fails. In that case, and if this call is cancelled, what was counted is
+        kept for the next exchange.
         """
         snapshot, now = self._snapshot(), self._clock()
         taken, self._pending = self._pending, {}

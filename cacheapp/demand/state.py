@@ -165,7 +165,7 @@ def encoded(state: DemandState) -> bytes:
 
 
 def decoded(raw: bytes, now: float) -> DemandState:
-    """Return the state that `encoded` wrote. Raise `UnusableState`."""
+    """Return the state that `encoded` wrote. Raise `UnusableState` if it is damaged, or of another version."""
     try:
         state = _decoder.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

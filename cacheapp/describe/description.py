@@ -90,7 +90,9 @@ class HeldValues:
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """A description in parts. `noted`: the paths whose notes are shown; None: all notes are."""
+    """A description in parts: the first lines (`head`), the fields (`body`), and what isn't shown (`rest`). `noted`:
+    the paths whose notes are shown; None: all notes are.
+    """
 
     head: str
     body: str

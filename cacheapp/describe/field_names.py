@@ -53,7 +53,7 @@ class FieldNames:
             values = [(weight * math.log(1 + self.total / len(numbers)), numbers) for weight, numbers in found]
             best: dict[int, float] = {}
             for value, numbers in sorted(values, key=itemgetter(0)):
-                best |= dict.fromkeys(numbers, value)  # the best value of a word counts, which comes last
+                best |= dict.fromkeys(numbers, value)  # sorted, so that the best value of a word replaces the others
             for number, value in best.items():
                 scores[number] = scores.get(number, 0.0) + value
         least = MAINLY * max(scores.values(), default=0.0)

@@ -21,13 +21,14 @@ LAST_PART, OTHER_PART, TOGETHER, SAID = 1.3, 1.0, 0.3, 0.5
 word, and of its type and note.
 """
 ALWAYS, BEST, KNOWN, TELLS, AT_TOP, DEEPER = 3.0, 0.4, 0.1, 0.15, 0.25, -0.04
-"""What is added up to the prior of a field; the score of the field that fits a question best is 1. In this order: it is
-a time of the document; its name is among the best known; its name is well known; its last word tells something; it is
-at the top level; for each object around it.
+"""The prior of a field is the sum of those of these numbers whose condition holds. In order: it is a time of the
+document; its name is among the best known; its name is well known, but not among the best known; its last word tells
+something; it is at the top level. The last number is added for each object around it. For comparison: the field that
+fits a question best scores 1.
 """
 BESIDE, AROUND = 0.2, 0.15
-"""The share of the best score beside it, or in an object beside it, that a field gets whose last word tells something:
-a question about queues needs the queue's name too.
+"""A field whose last word tells something also gets a share of the best score among the fields beside it (`BESIDE`),
+and among those in an object beside it (`AROUND`): a question about queues needs the queue's name too.
 """
 
 USED = 0.3

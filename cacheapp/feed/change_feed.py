@@ -57,7 +57,7 @@ PAUSE_SECONDS: Final = 0.005
 @dataclass(slots=True, eq=False)
 class Subscriber:
     """One open stream. `told_id`: all changes up to this one that it wants have been sent. `sent_id`: the last id that
-    the client knows.
+    the client knows. `sent_at`: when anything was last sent to it, on the monotonic clock.
     """
 
     interest: Interest
@@ -156,7 +156,7 @@ class ChangeFeed:
                 continue
 
     async def _read(self) -> None:
-        """Read the changes after the tail. Raise `StoreUnavailable`."""
+        """Read the changes after the tail. Raise `StoreUnavailable` if the history can't be read."""
         async with self._reading:
             asked_at = self._clock()
             tail = self._tail
@@ -190,7 +190,9 @@ class ChangeFeed:
             await asyncio.sleep(0)
 
     async def _current_tail(self) -> Tail:
-        """Return the tail; read it first, unless the reader has just done so. Raise `StoreUnavailable`."""
+        """Return the tail; read it first, unless the reader has just done so. Raise `StoreUnavailable` if it can't be
+        read.
+        """
         # Compared with the time of the request, not with now: if the history is slow, every reading would be too old.
         young_at = self._clock() - 2 * self._poll_seconds
         while self._tail is None or self._read_at is None or self._read_at < young_at:
@@ -242,7 +244,7 @@ class ChangeFeed:
 
     async def _begin(self, subscriber: Subscriber, position: Position | None) -> list[bytes]:
         """Set the position of a new subscriber. Return the first events, if they come from the history; empty if it
-        goes on from the tail.
+        goes on from the tail. Raise `ChangesGone` if the position is that of another history, or isn't kept any more.
         """
         tail = await self._current_tail()
         subscriber.era = self._era
@@ -304,7 +306,9 @@ class ChangeFeed:
         return in_pieces(tail.told_to(subscriber.interest, told_id))
 
     async def _from_history(self, subscriber: Subscriber) -> list[bytes]:
-        """Return the next events, read from the history. Raise `ChangesGone` or `StoreUnavailable`."""
+        """Return the next events, read from the history. Raise `ChangesGone` if they aren't kept any more, and
+        `StoreUnavailable` if the history can't be read.
+        """
         interest = subscriber.interest
         async with self._catching_up:
             self._caught_up_total += 1

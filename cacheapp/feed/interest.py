@@ -69,7 +69,7 @@ class Position:
 
 def position_of(since: str | None, last_event_id: str | None) -> Position | None:
     """Return where a caller goes on: after the last event that it got, which a reconnecting client sends, otherwise
-    after `since`; None if it gives neither. Raise `BadRequest`.
+    after `since`; None if it gives neither. Raise `BadRequest` if what it gives is no id.
 
     >>> str(position_of("7", None))
     '7'
@@ -85,7 +85,7 @@ def position_of(since: str | None, last_event_id: str | None) -> Position | None
 
 
 def change_id(given: str) -> int:
-    """Return the number in `since`. Raise `BadRequest`."""
+    """Return the number in `since`. Raise `BadRequest` if it is anything else than the id of a change."""
     # Checked first, because `int` raises another error for thousands of digits.
     if not given.isascii() or not given.isdigit() or len(given) > len(str(MAX_CHANGE_ID)):
         raise BadRequest(f"Use since= with a whole number from 0 to {MAX_CHANGE_ID}.")

@@ -142,7 +142,9 @@ def _errors(report: RefreshReport) -> Table:
 
 
 def seconds_argument(raw: str) -> float:
-    """Return a command-line argument as a number of seconds."""
+    """Return a command-line argument as a number of seconds. Raise `ArgumentTypeError` if it isn't one
+    from 0 to 86400.
+    """
     try:
         value = float(raw)
     except ValueError:

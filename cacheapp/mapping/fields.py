@@ -171,8 +171,8 @@ N = TypeVar("N", bound=Named)
 
 
 def search(among: Iterable[N], q: str) -> tuple[N, ...]:
-    """Return the fields whose dotted name contains every word of `q`, best first, in the order of `ranks`. Raises
-    `BadRequest`.
+    """Return the fields whose dotted name contains every word of `q`, best first, in the order of `ranks`. Raise
+    `BadRequest` if `q` is too long.
     """
     return tuple(field for rank in ranks(among, q) for field in rank)
 

@@ -1,4 +1,6 @@
-"""Read aggregations: each by its row of the table, and with special rules that rows can't express."""
+"""Read aggregations: each by its row of the table, and with special rules that rows can't express. The types of these
+functions in walk.py (`Reader`, `Also`) explain their arguments.
+"""
 
 import re
 from typing import Any

@@ -1,4 +1,6 @@
-"""Read the parts of a body besides queries and aggregations: sort, collapse, what is fetched, and suggest."""
+"""Read the parts of a body besides queries and aggregations: sort, collapse, what is fetched, and suggest. The type of
+these functions in walk.py (`Reader`) explains their arguments.
+"""
 
 from typing import Any
 

@@ -256,7 +256,9 @@ class KnownFields:
         return [field for path, field in self.all_fields.items() if matches_pattern(pattern, path)]
 
     def has_any(self, pattern: str) -> bool:
-        """Return whether a pattern matches a field, or could match keys of a flattened object."""
+        """Return whether a pattern matches a field or an object, or could match names that no mapping lists, such as
+        keys of a flattened object.
+        """
         if any(matches_pattern(pattern, path) for path in self.all_fields):
             return True
         head = pattern.partition("*")[0]

@@ -77,7 +77,9 @@ class _Reader:
             self._place += 1
 
     def _clause(self, field: str | None, *, must: bool = False) -> None:
-        """Read one clause. `must`: something has to stand here, because a colon stands before it."""
+        """Read one clause. `must`: something has to stand here, because a colon stands before it. Raise `_MistakeError`
+        if the text can't be parsed.
+        """
         while must and self._text[self._place : self._place + 1] in tuple(" \t\n\r\u3000"):
             self._place += 1
         sign = self._text[self._place : self._place + 1]

@@ -1,4 +1,6 @@
-"""Read queries: each by its row of the table, and with special rules that rows can't express."""
+"""Read queries: each by its row of the table, and with special rules that rows can't express. The types of these
+functions in walk.py (`Reader`, `Also`, `Check`) explain their arguments.
+"""
 
 import re
 from collections.abc import Callable
@@ -186,7 +188,9 @@ _LONG_WORD = re.compile(r"\S{3,}")
 
 
 def _value_regexp(walk: Walk, name: str, value: Any, options: dict[str, Any], path: str, scope: Scope) -> None:
-    """Check a regular expression only if it has no special characters: then it is compared with words."""
+    """Check a regular expression only if it has no special characters: then it matches just one
+    text, as a value does.
+    """
     if isinstance(value, str) and _LITERAL.fullmatch(value):
         _value_pattern(walk, name, value, options, path, scope)
 

@@ -18,7 +18,9 @@ _ALSO = {**query_walk.ALSO, **aggregation_walk.ALSO}
 
 
 def read_runtime_mappings(own: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
-    """Take in the fields that the search defines itself, before any other part is read."""
+    """Note that the scripts of fields that the search defines itself aren't checked, and report what isn't an object.
+    The fields themselves are taken in before any part is read (`validate`).
+    """
     if isinstance(value, dict):
         for name, one in value.items():
             if isinstance(one, dict) and one.get("script") is not None:

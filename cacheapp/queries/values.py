@@ -69,6 +69,11 @@ def check_analyzed(field: KnownField, value: Any) -> Complaint | None:
 def check_bounds(field: KnownField, bounds: dict[str, Any], date_format: str | None) -> tuple[str, Complaint] | None:
     """Check the bounds of a range query.
 
+    Args:
+        field: The field that is compared.
+        bounds: The bounds by their names, such as `gte`.
+        date_format: The format that the query gives for dates; None: the field's own.
+
     Returns:
         The name of the first wrong bound, and what is wrong with it; None if all are right.
     """

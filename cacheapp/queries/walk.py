@@ -25,8 +25,17 @@ compared.
 """
 
 Reader = Callable[["Walk", Any, str, Scope, Slot], None]
+"""Reads the value that stands under one key. Called with the walk, the value, its JSON Pointer, what the clause around
+it looks at, and the row of the table that is about the key.
+"""
 Also = Callable[["Walk", Any, str, Scope], None]
+"""Makes the further checks of a clause, after its keys are read. Called with the walk, the clause as it stands in the
+search, its JSON Pointer, and what it looks at.
+"""
 Check = Callable[["Walk", Clause, dict[str, Any], str, str, Scope], None]
+"""Checks a clause that has a field's name as a key. Called with the walk, the row of the clause, the clause as it
+stands in the search, the field's name, the JSON Pointer of the clause, and what it looks at.
+"""
 
 
 class Walk:
@@ -183,7 +192,9 @@ class Walk:
         return any(variant.field is not None for variant in self.known.find(name))
 
     def finds(self, name: str) -> bool:
-        """Return whether a field has this name, or matches this pattern."""
+        """Return whether a field has this name, or matches this pattern. Also return False for a pattern with more than
+        `MAX_STARS` stars, and after the first `MAX_PATTERNS` patterns.
+        """
         if "*" not in name:
             return self.is_known(name)
         self._patterns += 1

@@ -13,8 +13,8 @@ K = TypeVar("K")
 
 
 class AskedFor(Generic[K]):
-    """Remembers which kinds of things were asked for, of which names, and when last. Of too many, the oldest are
-    forgotten.
+    """Remembers which kinds of things were asked for, of which names, and when last. If there are too many, the oldest
+    are forgotten.
     """
 
     def __init__(

@@ -164,7 +164,7 @@ def _part(text: str) -> Part:
 
 
 def resolve(snapshot: Snapshot, expression: Expression) -> Resolved:
-    """Return what an expression stands for. Raises `IllegalName`.
+    """Return what an expression stands for. Raises `IllegalName` if it isn't legal.
 
     Each pattern is compared with all names: for 20 000 names that takes some milliseconds.
     """

@@ -1,7 +1,7 @@
 """Merge statements about the cluster into the next snapshot: what was read, and what others published. Pure.
 
 Every statement has moments for which the cluster confirmed what it says. If two statements disagree about an index or
-an alias, the newer one wins, in whatever order they arrive.
+an alias, the newer one wins, in whatever order they arrive. Moments are on the monotonic clock of this process.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""What was read from the cluster: its listing, and mappings."""
+"""What was read from the cluster: its listing, and mappings. Moments are on the monotonic clock of this process."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field

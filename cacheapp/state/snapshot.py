@@ -1,4 +1,5 @@
-"""The state of the mapping cache: an immutable snapshot, replaced as a whole.
+"""The state of the mapping cache: an immutable snapshot, replaced as a whole. Moments are on the monotonic clock of
+this process.
 
 A snapshot has one copy of each distinct mapping. Rolled-over indices share theirs byte by byte, because Elasticsearch
 renders equal mappings identically, with sorted keys. So a thousand indices with nine distinct mappings hold nine

@@ -40,7 +40,9 @@ class Visible:
         return any(pattern.endswith("*") and matches(beginning, pattern) for pattern in self.patterns)
 
     def check(self, name: str) -> None:
-        """Raise for a name that isn't visible the same error as for one that is illegal or doesn't exist."""
+        """Check that a name is visible. If it isn't, raise the same error as for a name that doesn't exist
+        (`MappingNotFound`), or that can't be legal (`IllegalName`).
+        """
         # A text that is too long can't be a name, and isn't kept in the cache of `_is_covered`.
         if len(name) > MAX_NAME_BYTES or not _is_covered(self.patterns, name):
             check_name(name)

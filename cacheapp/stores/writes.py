@@ -22,7 +22,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class RefusedWrites:
-    """The fact that the store refuses writes: the reason, as the latest refusal gave it, and since when."""
+    """The fact that the store refuses writes: the reason, as the latest refusal gave it, and since when. `began` is the
+    same moment on the monotonic clock.
+    """
 
     detail: str
     operator_detail: str

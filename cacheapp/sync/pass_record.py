@@ -11,7 +11,9 @@ REPORTED_ERRORS = 20
 
 @dataclass(slots=True)
 class Pass:
-    """A pass while it runs and afterwards; `report()` gives an immutable copy."""
+    """A pass while it runs and afterwards; `report()` gives an immutable copy. `started` and `ended` are on `clock`,
+    `started_at` is on the wall clock.
+    """
 
     id: str
     trigger: str

@@ -81,7 +81,17 @@ class PassRunner:
         first: First = _none_first,
         clock: Clock = monotonic,
     ) -> None:
-        """Make a runner. `metadata` None: every full pass reads everything."""
+        """Make a runner.
+
+        Args:
+            cache: The cache that is brought up to date.
+            reader: Reads the cluster.
+            config: The settings.
+            metadata: Tells whether the cluster's metadata has changed. None: every full pass reads everything.
+            history: Where changes are recorded; None: nowhere.
+            first: Names the indices that are read first when nothing is known yet.
+            clock: The monotonic clock.
+        """
         self._first = first
         self._cache = cache
         self._reader = reader
@@ -170,7 +180,9 @@ class PassRunner:
             current.outcome = PassOutcome.UNCHANGED
 
     async def _read_matching(self, current: Pass, patterns: tuple[str, ...]) -> None:
-        """Read the indices that match one of `patterns`, or belong to an alias or data stream that does."""
+        """Read the indices that match one of `patterns`, or belong to an alias or data stream that does. Raise
+        `MappingNotFound` if there are none.
+        """
         reading = await self._read(current, current.cluster_uuid, lambda listing, _: matching_names(listing, patterns))
         _check_something_was_read(current, reading)
         await self._apply(current, reading)
@@ -427,8 +439,8 @@ def changed_names(known: Snapshot, listing: Listing) -> set[str]:
 
 
 def uncounted_since(known: Snapshot, listing: Listing, names: Iterable[str], since: float) -> dict[str, float]:
-    """Return those of `names` that may wait, and when each is due: their number of fields isn't known, wasn't known
-    either when they were last read, and that was after the moment `since`.
+    """Return those of `names` that may wait, and when each is due. These are the indices that were last read after the
+    moment `since`, and whose number of fields was unknown then and is unknown now.
     """
     return {
         name: entry.confirmed_at + UNKNOWN_AGAIN_SECONDS
@@ -457,8 +469,8 @@ def nothing_matches(patterns: tuple[str, ...]) -> MappingNotFound:
 
 
 def _check_something_was_read(current: Pass, reading: Reading) -> None:
-    """Raise `ClusterUnavailable` if nothing could be read. Change passes don't call this: they may have needed one bad
-    mapping only.
+    """Raise `ClusterUnavailable` if nothing could be read. A change pass doesn't call this: one bad mapping may be all
+    that it had to read.
     """
     if current.errors and not reading.mappings.hashes:
         raise ClusterUnavailable("No mapping could be read.", retry_after_seconds=5)

@@ -132,13 +132,17 @@ class Refresher:
             return RefreshAnswer(PassOutcome.STARTED, current.id)
 
     async def wait(self, refresh_id: str) -> RefreshReport:
-        """Wait for a refresh to end. Cancelling the waiter leaves the refresh alone. Raises `RefreshNotFound`."""
+        """Wait for a refresh to end, and return its report. Cancelling the caller doesn't cancel the refresh. Raise
+        `RefreshNotFound` if this process doesn't know the refresh.
+        """
         if self._running is not None and self._running[0].id == refresh_id:
             await asyncio.wait([self._running[1]])
         return self.refresh_report(refresh_id)
 
     def refresh_report(self, refresh_id: str) -> RefreshReport:
-        """Return the report of a refresh that runs, or of one of the latest that ended. Raises `RefreshNotFound`."""
+        """Return the report of a refresh that runs, or of one of the latest that ended. Raise `RefreshNotFound` for any
+        other id.
+        """
         try:
             return self._passes[refresh_id].report()
         except KeyError:
@@ -180,13 +184,19 @@ class Refresher:
     async def read_changes(
         self, cluster_uuid: str | None = None, *, named: frozenset[str] = frozenset(), may_postpone: bool = True
     ) -> ChangesRead:
-        """Run a change pass, which may run beside any other pass. It reads what is new, has other fields or is `named`,
-        and drops what is gone.
+        """Run a change pass, even while another pass runs. It reads what is new, has another number of fields or is
+        `named`, and drops what is gone. What could not be read is read by the next change pass, or by the next full
+        pass, which then reads everything.
 
-        `cluster_uuid`: the uuid of the cluster, if it is known already; None: the cluster is asked for it.
+        Args:
+            cluster_uuid: The uuid of the cluster, if it is known already. None: the cluster is asked for it.
+            named: Indices to read in any case.
+            may_postpone: Whether indices that were read a moment ago, and whose number of fields isn't known, may be
+                left for a
+                later change pass.
 
-        What could not be read is read by the next change pass, or by the next full pass, which then reads everything.
-        Raises `ClusterUnavailable` when the cluster can't be listed.
+        Raises:
+            ClusterUnavailable: The cluster can't be listed.
         """
         current = Pass("changes", "watch", self._clock, now_utc(), self._clock(), may_postpone=may_postpone)
         current.cluster_uuid = cluster_uuid

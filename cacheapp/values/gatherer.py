@@ -217,7 +217,7 @@ class Gatherer:
             self._versions = overview.versions
 
     async def _gather(self, family: NamedFamily) -> None:
-        """Ask for the values of one family, and share the result. Raises `_Stop`."""
+        """Ask for the values of one family, and share the result. Raise `_Stop` if no more calls may be sent now."""
         snapshot = self._snapshot()
         indices = tuple(filter(snapshot.is_whole, family.indices))
         if family.is_alias:

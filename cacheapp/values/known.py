@@ -44,8 +44,8 @@ class _Kept:
 
 
 class KnownValues:
-    """Keeps field values, within bounds: of too many, the oldest are forgotten. One per process; belongs to its
-    loop.
+    """Keeps field values, within bounds: if there are too many, the oldest are forgotten. One per process; belongs to
+    its loop.
     """
 
     def __init__(self, *, clock: Clock = monotonic, max_kept_bytes: int = MAX_KEPT_BYTES) -> None:

@@ -140,7 +140,9 @@ class Found:
 
 
 def read_answer(body: bytes, fields: Sequence[Field]) -> Found:
-    """Read the answer to the search of these fields, without private values. Raises `ValueError`."""
+    """Read the answer to the search of these fields, without private values. Raise `ValueError` if it isn't such an
+    answer.
+    """
     answer = _decoder.decode(body)
     aggregations = answer.aggregations
     if "documents" not in aggregations and answer.shards.total:

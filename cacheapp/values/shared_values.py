@@ -40,18 +40,18 @@ def name_of(part: int) -> str:
 
 
 def read_overview(there: Values, now_ms: int) -> tuple[Values, tuple[Overview, int]]:
-    """Change nothing; return the overview and the time."""
+    """Change nothing; return the overview and the store's time `now_ms`, in milliseconds since 1970."""
     return {}, (_overview_in(there), now_ms)
 
 
 def read_parts(there: Values, now_ms: int) -> tuple[Values, tuple[Sequence[FamilyValues], int]]:
-    """Change nothing; return the families of the parts in `there`, and the time."""
+    """Change nothing; return the families of the parts in `there`, and the store's time `now_ms`."""
     return {}, ([family for raw in there.values() for family in _kept(decoded(raw), now_ms)], now_ms)
 
 
 def put(there: Values, now_ms: int, values: FamilyValues) -> tuple[Values, tuple[FamilyValues, int]]:
-    """Store the values that were gathered now of a family. Return them with the time. If they are too large for a part,
-    some fields are left out.
+    """Store the values that were gathered now of a family. Return them with the store's time. If they are too large for
+    a part, some fields are left out.
     """
     part = part_of(values.family)
     values = msgspec.structs.replace(values, gathered_at_ms=now_ms)

@@ -64,8 +64,8 @@ class UseCounts:
         return sorted(uses, key=lambda field: (-uses[field], field))
 
     async def exchange(self) -> None:
-        """Share what was counted since the last time, and take over all that is shared. Raises `StoreUnavailable`; then
-        the counts since the last time are lost, which a ranking can bear.
+        """Share what was counted since the last time, and take over all that is shared. Raise `StoreUnavailable` if the
+        store fails; then the counts since the last time are lost, which a ranking can bear.
         """
         snapshot = self._snapshot()
         counts: dict[str, Counter[str]] = {}

@@ -49,7 +49,9 @@ _decoder = msgspec.json.Decoder(Uses)
 def added(
     there: Values, now_ms: int, cluster: ClusterId, counts: Mapping[str, Mapping[str, int]]
 ) -> tuple[Values, Uses]:
-    """Add the counts of a process, by family and field, to the shared ones, and return all of them."""
+    """Add the counts of a process, by family and field, to the shared ones in `there`. Return what is to be stored
+    (nothing if `counts` is empty), and all counts. For `SharedValues.change`; `now_ms` is the time of the store.
+    """
     before = _uses_in(there, cluster)
     families = {
         family: decayed for family, uses in before.families.items() if (decayed := _decayed(uses, now_ms)).fields
@@ -126,6 +128,8 @@ class PendingUses:
         self.counted_total += 1
 
     def take(self) -> dict[tuple[str, Collection[str]], int]:
-        """Return what was counted, and start again from nothing."""
+        """Return how many searches there were, by the name and the fields that they used, and start again
+        from nothing.
+        """
         taken, self._counts = self._counts, {}
         return taken

@@ -30,7 +30,9 @@ class Cursor:
 
 
 def load(target: str, lease: Lease) -> Cursor:
-    """Return how far a target is. A new target begins with the next change. Raises `StaleToken`."""
+    """Return how far a target is. A new target begins with the next change. Raise `StaleToken` if another process sends
+    now.
+    """
     check_lease(lease, OVERTAKEN)
     rows = WebhookCursor.objects.filter(pk=target)
     row = rows.first()

@@ -247,7 +247,7 @@ class Delivery:
 
     async def _pause(self, lease: Lease) -> float:
         """Pause, because the receiver wants no more events: send nothing until an operator writes the file of targets
-        again.
+        again. Return the seconds until the next turn.
         """
         assert self._cursor is not None
         logger.warning("webhooks: nothing is sent to %s until the file of targets is written again", self.target.name)

@@ -64,11 +64,15 @@ class Cluster:
         self._stack.close()
 
     def wait_until_whole(self, seconds: float = 60.0) -> None:
-        """Return when all nodes answer, know of each other, and have every copy of every index."""
+        """Return when all nodes answer, know of each other, and have every copy of every index. Raise `AssertionError`
+        if that takes longer than `seconds`.
+        """
         wait_until(lambda: all(self._is_joined(node, "green") for node in self.nodes), seconds)
 
     def wait_until_joined(self, seconds: float = 60.0) -> None:
-        """Return when all nodes answer and know of each other, whether or not they have every copy yet."""
+        """Return when all nodes answer and know of each other, whether or not they have every copy yet. Raise
+        `AssertionError` if that takes longer than `seconds`.
+        """
         wait_until(lambda: all(self._is_joined(node, "green", "yellow") for node in self.nodes), seconds)
 
     def _is_joined(self, node: Node, *statuses: str) -> bool:

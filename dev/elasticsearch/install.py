@@ -56,7 +56,7 @@ on 127.0.0.1, and with the password everybody may do what they may do on a node 
 
 
 class NodeError(Exception):
-    """Something went wrong; the text says what, and what to do about it."""
+    """A node can't be installed or doesn't work; the text says what is wrong, and what to do about it."""
 
 
 class MissingTool(NodeError):
@@ -89,7 +89,8 @@ def java_missing(version: str) -> str | None:
 
 
 def install(version: str = DEFAULT_VERSION, *, secured: bool = False) -> Path:
-    """Fetch and compile what a node needs, unless that was done already; return its home directory.
+    """Fetch and compile what a node needs, unless that was done already; return its home directory. Raise `NodeError`
+    if that fails, or for a version that is not supported.
 
     `secured`: with x-pack's security, which is under the Elastic License; it is fetched for tests and never shipped.
     """
@@ -140,7 +141,7 @@ def _add_security(home: Path, version: str) -> None:
 
 
 def _fetch(pom: Path, home: Path, version: str) -> None:
-    """Have Maven put jars under `home`. Raise if the checksum of one is wrong."""
+    """Have Maven put jars under `home`. Raise `CannotFetch` if that fails, or if a checksum is wrong."""
     maven = _require(lambda: which("mvn"), "maven", "Maven (mvn) is missing")
     options = ["-q", "-B", "-C", f"-Dhome={home}", f"-Delasticsearch.version={version}"]
     _run(

@@ -147,8 +147,8 @@ def waited_percent(before: tuple[float, float], after: tuple[float, float]) -> f
 
 
 class _Connection(asyncio.Protocol):
-    """A connection that sends one request. `status` is set when the server has closed the connection; "none": without
-    an answer.
+    """A connection that sends one request. `status` is set when the server has closed the connection; it is "none" if
+    no answer came before that.
     """
 
     def __init__(self) -> None:

@@ -44,7 +44,9 @@ MAX_EXCHANGES = 200_000
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """What to do to which requests: a delay, and at most one of the other actions."""
+    """What to do to which requests: a delay, and at most one of the other actions. It applies to a matching request
+    with the given `probability`, and at most `times` times (None: without a limit).
+    """
 
     method: str | None = None
     path: str | None = None
@@ -139,8 +141,8 @@ class FaultProxy(ThreadedServer):
             self.remove(rule)
 
     def respond(self, path: str, responder: Callable[[ProxyRequest], ProxyResponse | None]) -> None:
-        """Let `responder`, which is called in the proxy's thread, answer instead of upstream. If it returns None, the
-        request goes to other responders or upstream.
+        """Let `responder`, which is called in the proxy's thread, answer requests whose target matches the regular
+        expression `path`, instead of upstream. If it returns None, the request goes to other responders or upstream.
 
         Rules apply to its answers too.
         """
@@ -179,7 +181,9 @@ class FaultProxy(ThreadedServer):
     def wait_for(
         self, path: str | None = None, count: int = 1, method: str | None = None, timeout_seconds: float = 5.0
     ) -> None:
-        """Block until `count` matching requests have arrived since the last reset."""
+        """Block until `count` matching requests have arrived since the last reset. Raise `TimeoutError` if they don't
+        come within `timeout_seconds`.
+        """
         with self._waiter(path, count, method) as waiter:
             try:
                 waiter.arrived.result(timeout_seconds)

@@ -152,7 +152,9 @@ async def read_head(reader: asyncio.StreamReader) -> Head | None:
 
 
 async def copy_body(reader: asyncio.StreamReader, head: Head, send: Callable[[bytes], Awaitable[None]]) -> None:
-    """Pass on the body exactly as it is sent, including the frames of chunks."""
+    """Pass on the body exactly as it is sent, including the frames of chunks. Raise `IncompleteReadError` if the
+    connection ends before the body does.
+    """
     if head.chunked:
         while (line := await reader.readuntil(b"\r\n")) and (size := int(line.partition(b";")[0], 16)):
             await send(line + await reader.readexactly(size + 2))

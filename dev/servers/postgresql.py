@@ -51,7 +51,9 @@ class PostgresqlServer(Process):
         self._options["cwd"] = self.folder
 
     def start(self, seconds: float | None = None) -> None:
-        """Start the server. The first start makes the cluster."""
+        """Start the server. The first start makes the cluster. Raise an error of the class in `error`, as
+        `Process.start` does, if it doesn't answer in time, or if making the cluster fails.
+        """
         if not (self.folder / "data").exists():
             words = ("--username", USER, "--auth", "trust", "--encoding", "UTF8", "--no-sync")
             ended = subprocess.run(

@@ -91,7 +91,7 @@ class Process(ABC):
             raise
 
     def spawn(self) -> None:
-        """Start it without waiting for it."""
+        """Start it without waiting for it. Raise `error` if it runs already."""
         if self._process is not None and self._process.poll() is None:
             raise self.error(f"{self.name} is running already: call stop() first")
         command_line = self.command_line()
@@ -161,7 +161,9 @@ class Process(ABC):
 
     @property
     def process(self) -> "subprocess.Popen[bytes]":
-        """The process that was started last. Raises if it was stopped or killed by this object."""
+        """The process that was started last. Raise `error` if none was started, or if it was stopped or killed by this
+        object.
+        """
         if self._process is None:
             raise self.error(f"{self.name} is not running: call start() first")
         return self._process

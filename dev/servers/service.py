@@ -94,5 +94,5 @@ class Server(Process):
         return self.wait()
 
     def wait(self, seconds: float = 30) -> int:
-        """Wait for the end, and return the exit code."""
+        """Wait for the end, and return the exit code. Raise `TimeoutExpired` if it doesn't come within `seconds`."""
         return self.process.wait(seconds)

@@ -60,7 +60,9 @@ Message = Callable[[Facts], str | None]
 
 @dataclass(frozen=True, slots=True)
 class AuditRule:
-    """One thing that the audit looks for."""
+    """One thing that the audit looks for: `message` returns what is wrong in the `settings`, or None; `hint` says what
+    to do.
+    """
 
     id: str
     level: Level
@@ -98,7 +100,9 @@ def audit(
 def _rule(
     number: str, *settings: str, hint: str, level: Level = Level.WARNING, deployed: bool = False
 ) -> Callable[[Message], Message]:
-    """Return a decorator that makes a function a rule."""
+    """Return a decorator that makes a function a rule. Its arguments are those of `AuditRule`; `number` is the last
+    part of the id, such as `W001`.
+    """
 
     def add(message: Message) -> Message:
         RULES.append(AuditRule(f"esassistant.{number}", level, settings, hint, message, deployed))

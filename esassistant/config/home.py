@@ -39,7 +39,7 @@ def home_of(environment: Mapping[str, str], root: Path = ROOT) -> Path:
 
 
 def write_first_env(environment: Mapping[str, str], home: Path) -> Path | None:
-    """Write a `.env` with a new secret key and a new token, which nobody else can read, and return its path.
+    """Write a `.env`, which nobody else can read, with a new secret key and a new token. Return its path.
 
     Return None if there is a `.env` already, if the environment has `SECRET_KEY` or names another file, or if the file
     can't be written. In the last case, reading the settings fails later and says so.

@@ -59,7 +59,8 @@ class Predict(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ElasticsearchConfig:
-    """How Elasticsearch is reached. Times in seconds, pool sizes in connections.
+    """How Elasticsearch is reached. Times in seconds, pool sizes in connections. What isn't explained here is a
+    setting of the same name with `ELASTICSEARCH_` before it.
 
     Attributes:
         urls: Without credentials. Credentials inside a URL are moved to `username` and `password`.
@@ -92,7 +93,8 @@ class ElasticsearchConfig:
 
 @dataclass(frozen=True, slots=True)
 class MappingCacheConfig:
-    """How long mappings count as fresh, how they are read, and how often. Times in seconds.
+    """How long mappings count as fresh, how they are read, and how often. Times in seconds. What isn't explained here
+    is a setting whose name ends with the same words.
 
     Attributes:
         ttl: How long a mapping counts as fresh.
@@ -148,7 +150,9 @@ class HealthConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The whole configuration that this project's own code uses. Lives as long as the process."""
+    """The whole configuration that this project's own code uses. Lives as long as the process.
+    docs/settings.md explains the settings of the same names.
+    """
 
     elasticsearch: ElasticsearchConfig
     mapping_cache: MappingCacheConfig

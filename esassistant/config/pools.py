@@ -26,7 +26,7 @@ class PoolRule:
 def parse_pools(raw: str) -> tuple[PoolRule, ...]:
     """Parse a text such as `logs=logs-*,metrics-*:30;default=*:20`. For an index, the first pool that matches counts.
 
-    Raises `ValueError`, whose message says what to write.
+    Raise `ValueError` for any other text; its message says what to write.
     """
     rules: list[PoolRule] = []
     for part in filter(None, map(str.strip, raw.split(";"))):
@@ -78,9 +78,10 @@ def _check(rule: PoolRule, earlier: Sequence[PoolRule]) -> None:
 
 
 def pattern_covers(name: str, pattern: str) -> bool:
-    """Return True if `pattern` matches a name, or everything that another pattern matches.
+    """Return True if `pattern` matches everything that `name` stands for: one name, or all names that match another
+    pattern.
 
-    A `*` in `name` counts as an ordinary character, which only a `*` in `pattern` matches. So `pattern` matches the
-    other pattern exactly if it covers it.
+    `name` is compared as a plain text, in which only a `*` of `pattern` can match a `*`. That is enough: if `pattern`
+    matches the text of another pattern, it also matches every name that the other pattern matches.
     """
     return fnmatchcase(name, pattern.replace("[", "[[]").replace("?", "[?]"))

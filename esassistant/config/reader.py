@@ -91,7 +91,7 @@ class Reader:
         """
 
         class EnvFile(environ.Env):  # type: ignore[misc]  # (it has no types)
-            # Of its own, or it would write into the environment: the origin of each value must stay known.
+            # A dict of its own: environ would write into the process's environment, and lose the origin of each value.
             ENVIRON: ClassVar[dict[str, str]] = {}
 
         try:
@@ -243,7 +243,7 @@ HASH_HINT = "a URL has a # in it: write it as %23, in a password too"
 def parse_node_urls(raw: str) -> NodeUrls:
     """Parse one or more comma-separated http(s) URLs, with or without credentials.
 
-    Raises `ValueError`, whose message says what to write.
+    Raise `ValueError` for anything else; its message says what to write.
     """
     urls: list[str] = []
     credentials: set[tuple[str, str]] = set()
@@ -287,7 +287,9 @@ DATABASE_HINT = "use a URL such as postgres://user:password@host:5432/name or sq
 
 
 def parse_database_url(url: str) -> dict[str, Any]:
-    """Return Django's settings for a database. Raises `ValueError`, whose message says what to write."""
+    """Return Django's settings for a database. Raise `ValueError` if the URL can't be used; its message says what to
+    write.
+    """
     if url.startswith("sqlite:") and not url.startswith(("sqlite:///", "sqlite://:memory:")):
         # The rest of the URL would be ignored, with a warning that shows it, even a password.
         raise ValueError("a SQLite URL is a path and nothing else: sqlite:////var/lib/db.sqlite3")
@@ -322,7 +324,9 @@ def remembering_outages(database: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_redis_url(url: str) -> str:
-    """Return the URL if it is empty or one of Redis. Raises `ValueError`, whose message says what to write."""
+    """Return the URL if it is empty or one of Redis. Raise `ValueError` for any other URL; its message says what to
+    write.
+    """
     if "#" in url:
         raise ValueError(HASH_HINT)
     try:

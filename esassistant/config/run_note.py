@@ -57,7 +57,8 @@ def read_note(folder: Path) -> RunNote | None:
 def hold_note(folder: Path) -> Iterator[Callable[[str], None]]:
     """Hold the note of a folder during the block, and give the block a function that writes it.
 
-    Raises `RunsAlready`. The note stays after the block; from then on it says that `make run` isn't running.
+    Raise `RunsAlready` if another process holds it. The note stays after the block; from then on it says that `make
+    run` isn't running.
     """
     path = folder / NOTE
     path.parent.mkdir(exist_ok=True)
@@ -65,8 +66,7 @@ def hold_note(folder: Path) -> Iterator[Callable[[str], None]]:
 
     def write(text: str) -> None:
         # Write in place, as the lock belongs to the open file and not to its name. A reader who comes in between is
-        # told that the
-        # node is starting.
+        # told that the node is starting.
         os.ftruncate(file, 0)
         os.pwrite(file, text.encode(), 0)
 

@@ -59,7 +59,7 @@ def digest_of(token: bytes) -> str:
 
 
 def load_tokens(path: Path, api_tokens: Collection[str] = ()) -> tuple[ScopedToken, ...]:
-    """Read and parse the file. Raises `BadFile`, also if it can't be read."""
+    """Read and parse the file. Raise `BadFile` if it can't be read, or if something in it is wrong."""
     return parse_tokens(read_text(path), api_tokens)
 
 
@@ -121,7 +121,9 @@ def _rights(given: Any, where: str) -> list[Right]:
 
 
 def _expiry(given: Any, where: str) -> datetime | None:
-    """Return when a token expires. A date without a time means its first moment in UTC."""
+    """Return when a token expires. A date without a time means its first moment in UTC. Raise `BadFile` if it is
+    neither a date nor a time with an offset.
+    """
     if given is None:
         return None
     if isinstance(given, datetime):

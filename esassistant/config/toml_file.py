@@ -20,7 +20,7 @@ class BadFile(ValueError):
 
 
 def read_text(path: Path) -> str:
-    """Read a file. Raises `BadFile`."""
+    """Read a file. Raise `BadFile` if it can't be read, is no regular file, is too large, or isn't UTF-8."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise BadFile("is no regular file")  # opening a pipe would wait for a writer
@@ -37,8 +37,8 @@ def read_text(path: Path) -> str:
 
 
 def entries(text: str, kind: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Read the `[[kind]]` entries of a file; yield for each where it stands, in words, and its content. An empty file
-    has none. Raises `BadFile`.
+    """Yield the `[[kind]]` entries of a file, each after a text that says where it stands. An empty file has no
+    entries. Raise `BadFile` if the text isn't TOML, or has anything but such entries.
     """
     try:
         document = tomllib.loads(text)
@@ -63,7 +63,9 @@ def check_keys(entry: Mapping[str, Any], where: str, keys: Collection[str], requ
 
 
 def patterns(given: Any, where: str) -> tuple[str, ...]:
-    """Return the value of `indices`: names and patterns of indices, aliases and data streams. Raises `BadFile`."""
+    """Return the value of `indices`: names and patterns of indices, aliases and data streams. Raise `BadFile` if it
+    isn't a list of such names and patterns.
+    """
     if not isinstance(given, list) or not given or not all(isinstance(pattern, str) for pattern in given):
         raise BadFile(f'{where}: indices is a list of names and patterns, such as ["logs-*"]; ["*"] is everything')
     for pattern in given:

@@ -90,14 +90,14 @@ class Target:
 
 
 def load_targets(path: Path) -> tuple[Target, ...]:
-    """Read and parse the file. Raises `BadFile`, also if it can't be read."""
+    """Read and parse the file. Raise `BadFile` if it can't be read, or if something in it is wrong."""
     return parse_targets(read_text(path))
 
 
 def parse_targets(text: str) -> tuple[Target, ...]:
     """Parse the targets of a file: TOML with `[[target]]` entries.
 
-    Raises `BadFile`. Its message names the entry and the line, and contains no secret.
+    Raise `BadFile` if something is wrong. Its message names the entry and the line, and contains no secret.
     """
     names: dict[str, str] = {}
     found = []
@@ -130,7 +130,9 @@ def _target(entry: Mapping[str, Any], where: str) -> Target:
 
 
 def _url(given: Any, where: str) -> str:
-    """Check the form of a URL. No message repeats the URL, as it may contain a secret."""
+    """Check the form of a URL. No message repeats the URL, as it may contain a secret. Raise `BadFile` if it can't be
+    used.
+    """
     wrong = f"{where}: url is one such as https://hooks.example.org/es"
     parts = _parts(given)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:

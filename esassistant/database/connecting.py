@@ -32,7 +32,9 @@ class RememberedOutage(OperationalError):
 
 
 class RemembersOutages(Wrapper):
-    """Mixin for Django's database wrappers that remembers when connecting fails."""
+    """Mixin for Django's database wrappers. It remembers that connecting has failed, and for a while raises
+    `RememberedOutage` at once instead of connecting.
+    """
 
     def connect(self) -> None:
         outage = outage_of(self.settings_dict)

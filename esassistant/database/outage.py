@@ -22,8 +22,8 @@ _here = threading.local()
 
 
 class Unsaid:
-    """Remembers which causes were seen within the last minute, so that each is logged once. `failures` has only a few
-    causes.
+    """Remembers which causes were seen within the last minute, so that each is logged once. Needs little memory,
+    because the module `failures` knows only a few causes.
     """
 
     def __init__(self, clock: Clock = monotonic, *, again_seconds: float = SAID_AGAIN_SECONDS) -> None:
@@ -82,7 +82,9 @@ class Outage:
             return self._failure if self._clock() < self._until else None
 
     def enter(self) -> DatabaseFailure | None:
-        """Return the failure that is remembered, or None if this caller should try now, and note the result."""
+        """Return the failure that is remembered. None: this caller should try now, and then call `note_failure` or
+        `note_success`.
+        """
         if getattr(_here, "probes", False):
             return None
         with self._lock:

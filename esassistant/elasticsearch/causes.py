@@ -85,7 +85,14 @@ def unreachable(cause: Cause | None, at: str = "") -> str:
 
 
 def not_elasticsearch(status: int | None, product: Product | None, *, has_path: bool, at: str = "") -> str:
-    """Return a sentence that says what answers in place of Elasticsearch."""
+    """Return a sentence that says what answers in place of Elasticsearch.
+
+    Args:
+        status: The status of the answer. None if it isn't known.
+        product: What the server says at its root that it is. None if it doesn't say.
+        has_path: Whether our URL has a path.
+        at: Host and port, which only operators may see; empty to leave them out.
+    """
     where = f"What answers at {SETTING} ({at})" if at else f"What answers at {SETTING}"
     if product is None:
         path = "the path in the URL is wrong. Correct it" if has_path else "a path is missing in the URL. Add it"

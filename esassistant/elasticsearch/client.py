@@ -121,11 +121,16 @@ def new_client(
     closes it.
 
     Args:
+        config: How Elasticsearch is reached.
+        pools: The pools of its calls.
+        request_timeout: How many seconds a call may take, with its retries, unless the call says something else.
+        max_retries: How often a call that failed is tried again at most.
         max_answer_bytes: A larger answer, as sent or unpacked, raises `AnswerTooLarge`.
         raw: Leave the bodies of answers as bytes.
         marks: Which nodes have failed lately; can be shared with other clients.
         backs_up: Send a call to a second node if it fails at the first one, or has taken half of its time there. Also
-            let calls of this client be the first to try a node that has failed.
+            let
+            calls of this client be the first to try a node that has failed.
 
     Raises:
         ImproperlyConfigured: The settings name no node.

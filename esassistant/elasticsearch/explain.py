@@ -93,8 +93,8 @@ class Explainer:
 
 
 class _Look(Generic[T]):
-    """The result of one kind of inspection, kept for a minute. Calls that fail together share one inspection. The
-    result of one that fails or is cut short is `nothing`.
+    """The result of one kind of inspection (`last`), kept for a minute. Calls that fail together share one inspection.
+    If it fails or is cut short, the result is the value `nothing`.
     """
 
     def __init__(self, nothing: T, clock: Clock) -> None:

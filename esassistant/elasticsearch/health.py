@@ -42,8 +42,8 @@ class ClusterPing:
         self._missing: str | None = None
 
     async def __call__(self) -> PingResult:
-        """Ping the cluster. Raises `ClusterUnavailable`, also if our credentials don't even allow to see names of
-        indices.
+        """Ping the cluster. If it refuses to tell its health, ask it for the names of no indices instead, which needs
+        fewer privileges. Raises `ClusterUnavailable` if the cluster doesn't answer or refuses even that.
         """
         if self._missing is None or self._clock() >= self._asked_again_at:
             try:
@@ -78,7 +78,9 @@ class ClusterPing:
 
 
 async def ping_cluster(client: AsyncElasticsearch) -> PingResult:
-    """Ask the cluster for its health, without waiting for a certain status. Raises `ClusterUnavailable`."""
+    """Ask the cluster for its health, without waiting for a certain status. Raise `ClusterUnavailable` if it refuses,
+    doesn't answer, or answers something else.
+    """
     try:
         answer = await client.cluster.health(
             filter_path="status,number_of_nodes,unassigned_shards,number_of_pending_tasks"

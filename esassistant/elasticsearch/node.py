@@ -214,7 +214,9 @@ class Node(AiohttpHttpNode):
     async def _exchange(
         self, method: str, target: str, body: bytes | None, headers: Mapping[str, str], total: float | None
     ) -> tuple[int, Mapping[str, str], float, bytes]:
-        """Send a request; return status, headers, duration in seconds and unpacked body of Elasticsearch's answer."""
+        """Send a request; return status, headers, duration in seconds and unpacked body of Elasticsearch's answer.
+        Raise what `perform_request` raises.
+        """
         call = current_call.get()
         session = self._session_for(call)
         counters = call.counters
@@ -284,7 +286,9 @@ class Node(AiohttpHttpNode):
     async def _read(
         self, response: aiohttp.ClientResponse, counters: PoolCounters, body: io.BytesIO, max_bytes: int
     ) -> None:
-        """Append the answer's body to `body`, as it comes over the wire."""
+        """Append the answer's body to `body`, as it comes over the wire. Raise `AnswerTooLarge` if it has more than
+        `max_bytes`.
+        """
         # Take the pieces as aiohttp gives them. With larger pieces it parses many tiny chunks at once, and blocks the
         # loop for 0.2 s.
         async for piece in response.content.iter_any():
@@ -365,7 +369,8 @@ def _left(total: float | None, started_at: float) -> float | None:
 def is_foreign(method: str, status: int, headers: Mapping[str, str], body: bytes) -> bool:
     """Return True if something else answered in place of Elasticsearch.
 
-    Nothing tells that for a 403 answer to HEAD: a 403 never has the header, and an answer to HEAD has no body.
+    For a 403 answer to HEAD this can't be told, and False is returned: a 403 never has the header, and an answer to
+    HEAD has no body.
     """
     if method == "HEAD" and status == 403:
         return False

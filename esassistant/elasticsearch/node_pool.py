@@ -134,13 +134,21 @@ def is_fixed() -> bool:
 def choose(
     urls: Sequence[str], marks: NodeMarks, *, tried: Collection[str], pinned: str | None, tries_out: bool, turn: int
 ) -> str:
-    """Choose the node for an attempt. The first rule that applies:
+    """Return the URL of the node for an attempt. The first rule that applies:
 
     1. The pinned node of the block, unless it rests or this very call has failed there.
     2. A marked node whose rest is over, if this client tries out such nodes.
     3. An unmarked node where this call has not failed, in turn.
     4. Of the other nodes where this call has not failed, the one whose rest ends first.
     5. Of all nodes, the one whose rest ends first.
+
+    Args:
+        urls: All nodes.
+        marks: Which nodes have failed lately.
+        tried: The nodes where this call has failed.
+        pinned: The node of the block; None if there is no such block.
+        tries_out: Whether this client may be the first to try a node that has failed.
+        turn: A number that grows with each attempt, so that nodes take turns.
     """
     if pinned is not None and pinned in urls and pinned not in tried and not marks.rest_of(pinned):
         return pinned

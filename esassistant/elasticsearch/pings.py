@@ -73,7 +73,9 @@ class Pings:
             self._breakers.append(breaker)
 
     async def ping(self) -> PingResult:
-        """Ask the cluster for its health, and tell the breakers whether it answered. Raises `ClusterUnavailable`."""
+        """Ask the cluster for its health, and tell the breakers whether it answered. Raise `ClusterUnavailable` if it
+        refuses or doesn't answer.
+        """
         sent_at = self._sent_at = self._clock()
         sent = [(breaker, breaker.ping_sent()) for breaker in self._breakers]
         overdue = asyncio.get_running_loop().call_later(self._failed_after, _tell, sent, False)

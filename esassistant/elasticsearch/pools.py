@@ -57,7 +57,7 @@ class Pool:
     ) -> None:
         """
         Args:
-            policy, on_transition: For the breaker of the pool.
+            policy, on_transition: The policy of the pool's breaker, and what is called when it changes its state.
         """
         self.name = name
         # The verdict tells of an outage once; a line for each failed probe would drown it.
@@ -81,7 +81,7 @@ class Pool:
     async def connection(self) -> AsyncIterator[bool]:
         """Hold one connection during the block. Yields True if the connection must be closed after use.
 
-        Raises `PoolTimeout` or `PoolExhausted`.
+        Raise `PoolTimeout` if none became free in time, and `PoolExhausted` if the call may not wait.
         """
         if self._slots.locked() and not self._limits.block:
             self._take_overflow()

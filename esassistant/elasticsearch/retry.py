@@ -50,8 +50,8 @@ class RetryPolicy:
         return delay
 
     def delay_after_error(self, attempt: int, error: Exception, *, idempotent: bool) -> float | None:
-        """Return the delay after an attempt without an answer; None if it isn't tried again. A timeout isn't: the
-        server may still be working on the call.
+        """Return how many seconds to wait after an attempt without an answer; None if it isn't tried again. After a
+        timeout it isn't: the server may still be working on the call.
         """
         if not isinstance(error, ElasticConnectionError) or isinstance(error, ConnectionTimeout | TlsError):
             return None

@@ -39,6 +39,9 @@ class KindReport:
 class PoolReport:
     """One connection pool since the start; latencies are those of the last minutes.
 
+    `max_connections`, `max_overflow`, `blocks`: its limits, as in `PoolLimits`. `in_use`, `overflow_in_use`:
+    connections in use now; `waiting`: calls that wait for one.
+
     `requests_total` counts attempts, with each retry. `failures_total` counts those without a 2xx or 404 answer, and
     `failures` the same by kind. `rejected` counts calls that were refused before anything was sent.
 

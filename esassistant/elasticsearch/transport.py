@@ -136,7 +136,7 @@ class Transport(AsyncTransport):
         span: OpenTelemetrySpan,
     ) -> NodeApiResponse:
         """Make one call, with its retries, like `perform_request`; but body and answer stay bytes. `headers` are added
-        to those of the nodes.
+        to those of the nodes; `request_timeout` is in seconds; `span` is told which node answered.
         """
 
         async def send(timeout: float | None) -> NodeApiResponse:

@@ -135,7 +135,15 @@ class Counters:
         is_long_poll: bool = False,
         token: str | None = None,
     ) -> None:
-        """Count a request that has just ended. `status`: None if it ended without an answer."""
+        """Count a request that has just ended, and write its line of the access log.
+
+        Args:
+            route: The template of its address; None if it has none.
+            status: None if it ended without an answer.
+            started_at: When it began, on the monotonic clock.
+            is_long_poll: Whether it waited on purpose; then its duration doesn't count as latency.
+            token: The name of the caller's token; None if there is none.
+        """
         ended_at = monotonic()
         self._statistics.ended(
             route, door, status, sent_bytes, ended_at - started_at, ended_at, is_long_poll=is_long_poll

@@ -61,7 +61,7 @@ class Verdict:
 
     Attributes:
         refused_seconds: For how long no password is checked. None: it is checked, after a wait if `is_slowed`.
-        at: The time under which the attempt was counted.
+        at: The time under which the attempt was counted, in milliseconds.
         pair_failures, address_failures: Failures in the window, with this attempt if it was counted.
     """
 
@@ -149,8 +149,9 @@ def begun(values: Values, attempt: Attempt, now: int) -> tuple[Values, Verdict]:
 
 
 def taken_back(values: Values, attempt: Attempt, at: int, now: int, *, succeeded: bool) -> tuple[Values, None]:
-    """Remove an attempt that was counted at the time `at`, as it was no failure. After a success, forget also the
-    earlier failures of the name with this address.
+    """Remove an attempt that was counted at the time `at`, as it was no failure. If it `succeeded`, forget also the
+    earlier failures of the name with this address. For `SharedValues.change`; `at` and `now` are in milliseconds of the
+    store's clock.
     """
     buckets = _decoded(values, attempt, now)
     for key, _ in attempt.bounds():

@@ -83,7 +83,9 @@ class LoginLane:
                 self._gate.leave()
 
     async def _after_a_wait(self) -> bool:
-        """Wait without a place in the gate, then for one. Return False if there is none."""
+        """Wait for `SLOW_SECONDS` outside of the gate, and then for a place in it. Return False if too many logins wait
+        already, or if no place became free.
+        """
         if self._slowed >= WAITING_SLOWED:
             return False
         self._slowed += 1

@@ -18,7 +18,9 @@ class Mount:
     def __init__(self, own: ASGIApp, prefix: str, host: ASGIApp) -> None:
         """
         Args:
+            own: The application of this service.
             prefix: Such as `/assistant`.
+            host: The application of the project.
         """
         self._own = own
         self._host = host

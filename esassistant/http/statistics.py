@@ -118,8 +118,14 @@ class HttpStatistics:
         *,
         is_long_poll: bool = False,
     ) -> None:
-        """Count a request that ended. `status`: None if it ended without an answer, as the client left. The duration of
-        a long poll, which waits on purpose, doesn't count as latency.
+        """Count a request that ended.
+
+        Args:
+            route: The template of its address; None if it has none.
+            status: None if it ended without an answer, as the client left.
+            seconds: Its duration.
+            ended_at: When it ended, on the monotonic clock.
+            is_long_poll: Whether it waited on purpose; then its duration doesn't count as latency.
         """
         counted = self._routes.get(route or UNMATCHED)
         if counted is None:

@@ -104,7 +104,7 @@ class StreamDoor:
             self._streams.closed(call)
 
     def _admitted(self, scope: Scope, route: StreamRoute) -> Caller | Refusal:
-        """Return the caller, or the refusal if no stream is opened."""
+        """Return the caller; or, if it gets no stream, the refusal to answer with."""
         refusal = self._other_page(scope)
         caller = refusal or self._caller(scope, route)
         if isinstance(caller, Refusal):

@@ -99,7 +99,7 @@ class StreamCall:
         self.receive = replayed(body, _never)
 
     async def send(self, message: Message) -> None:
-        """Send an ASGI message. If the client takes no data this waits, but not for long."""
+        """Send an ASGI message. If the client takes no data for `write_seconds`, the source is cancelled."""
         try:
             await self.send_in_time(message)
         except TimeoutError:
@@ -107,8 +107,8 @@ class StreamCall:
             await _never()  # the door cancels the source
 
     async def send_in_time(self, message: Message) -> None:
-        """Send an ASGI message for the door itself. Raises `TimeoutError` in the case in which a source would be
-        cancelled.
+        """Send an ASGI message for the door itself. Raise `TimeoutError` if the client takes no data for
+        `write_seconds`.
         """
         if message["type"] == "http.response.start":
             message["headers"] = _with_common(message["headers"], self.scope)
@@ -168,8 +168,9 @@ class StreamRoute:
         rights: The caller must have one of these.
         methods: The methods that the source answers.
         media_type: The source takes only requests that accept this type, and a view at the same address answers all
-            others. None: the source takes all.
-        lasts: The duration of an answer says nothing about latency.
+            others.
+            None: the source takes all.
+        lasts: Whether answers last on purpose. Then their durations don't count as latency.
     """
 
     template: str

@@ -75,7 +75,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     Pipelining: while a request waits for the one before it, nothing more is parsed, and only a bounded amount is read.
     So a client may send as fast as it likes and leave all answers unread. (If such a client leaves, that is noticed
-    later.)
+    only when reading goes on.)
 
     Time: a head must come within 15 s, and a client must take some of its answer every 35 s. One timer for each
     connection checks both, as a timer for each request would cost each request.
@@ -83,8 +83,10 @@ class HttpProtocol(HttpToolsProtocol):
     Size: at most `MAX_HEAD_BYTES` of a head, and of what follows a body, are kept.
 
     Trailer fields aren't added to the headers (RFC 9110, 6.5.1): behind a proxy that sets or removes `Authorization`, a
-    client could send its own after the body. When a client leaves, the request that is being served notices it, and not
-    only the last one that came. Otherwise a search whose client has sent another request would go on for nobody.
+    client could send its own after the body.
+
+    Leaving: when a client leaves, the request that is being served is told. uvicorn tells only the request that came
+    last. With a second request waiting, a search would go on although nobody gets its answer.
 
     Mistakes of clients are counted and not logged, as clients can make them as often as they like.
     """

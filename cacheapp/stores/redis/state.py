@@ -75,7 +75,7 @@ _chunk = msgspec.json.Decoder(Chunk)
 
 
 def chunks_of(state: StoredState, asked_at: int, before: Iterable[Chunk] = ()) -> list[Chunk]:
-    """Return the chunks of a state, whose ages count from the moment `asked_at`.
+    """Return the chunks of a state, whose ages count from the moment `asked_at` (in microseconds of Redis' clock).
 
     An index that hasn't changed keeps the moment that it has in the chunks of `before`, if both moments are about the
     same. Otherwise each publication would change all chunks in which an index has a moment of its own. No computed

@@ -284,7 +284,9 @@ class RedisStore:
         return pieces
 
     async def _publish_once(self, state: StoredState, lease: Lease, asked_at: float) -> int | None:
-        """Try once to publish. Return None if another instance published meanwhile."""
+        """Try once to publish. Return None if another instance published meanwhile. Raise `StaleToken` if another
+        process has had the lease since.
+        """
         before, now, names = await self.link.run(PREPARE, [PUBLISHED, PIECES], [MAX_PUBLISHED_BYTES])
         present = {name.decode("ascii", "replace") for name in names}
         asked = now - to_microseconds(self._clock() - asked_at)
@@ -358,8 +360,8 @@ async def open_redis_store(
 ) -> AsyncIterator[RedisStore]:
     """Open a store for the length of the block. Does no I/O until the store is used; it opens even if Redis is away.
 
-    `options` are those of `RedisStore`. Raises `ValueError` if the URL isn't one of Redis; the error doesn't contain
-    the URL.
+    `options` are the keyword arguments of `RedisStore`. Raise `ValueError` if the URL isn't one of Redis; the error
+    doesn't contain the URL.
     """
     link = RedisLink(url, clock, timeouts)
     try:

@@ -142,7 +142,7 @@ class Command(BaseCommand):
 
 def _listen(host: str, port: int) -> socket.socket:
     """Return a bound socket. It is bound before anything else starts, so that a taken port is reported at once and
-    clearly.
+    clearly. Raise `CommandError` if it can't be bound.
     """
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[

@@ -56,7 +56,9 @@ class Command(BaseCommand):
 
 
 def ask(url: str, timeout: float) -> dict[str, Any]:
-    """Return the answer of a server's health address. Raises `ValueError`, whose message says what to do."""
+    """Return the answer of a server's health address. Raise `ValueError` if there is no such answer; its message says
+    what to do.
+    """
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"{url!r} is no URL: use one such as {DEFAULT_URL}")
     request = urllib.request.Request(f"{url.rstrip('/')}/api/health", headers=_headers(url))  # noqa: S310  (checked)
