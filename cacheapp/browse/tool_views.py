@@ -145,13 +145,13 @@ async def description(request: HttpRequest, reader: Reader) -> HtmlPage:
         "min_tokens": MIN_BUDGET_TOKENS,
         "max_tokens": MAX_BUDGET_TOKENS,
         "max_question": MAX_QUESTION_CHARACTERS,
-        "raw_path": _raw_path(name, question, tokens),
     }
     if name:
         wanted = asked(name, reader.visible)
         context["answer"], context["described"] = await descriptions.describe(wanted, tokens, question, reader.visible)
     else:
         _, context["families"] = await descriptions.describe_cluster(tokens, question, reader.visible)
+    context["raw_path"] = _raw_path(name, question, tokens)  # only now, as no address can have every text as a name
     return HtmlPage("cacheapp/describe.html", context)
 
 
