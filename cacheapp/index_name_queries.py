@@ -19,7 +19,8 @@ _TEXT_QUERIES = frozenset({"multi_match", "combined_fields", "query_string", "si
 _ESCAPED = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _NAMED = re.compile(r"(?<![^\W\d])(?<!\.)_index\s*:")
 """`_index:`, also right after the number of a boost, but not as the end of a longer name."""
-_PATTERN = re.compile(r"([\w.*]*\*[\w.*]*)\s*:")
+_WORD = re.compile(r"[\w.*]+")
+_COLON = re.compile(r"\s*:")
 
 
 def query_on_index_name(search: Mapping[str, Any]) -> str | None:
@@ -62,4 +63,14 @@ def _names_index(text: object) -> bool:
     if not isinstance(text, str):
         return False
     plain = _ESCAPED.sub(lambda found: chr(int(found[1], 16)) if found[1] else found[2], text)
-    return bool(_NAMED.search(plain)) or any(_stands_for_index(pattern) for pattern in _PATTERN.findall(plain))
+    return bool(_NAMED.search(plain)) or any(map(_stands_for_index, _patterns_in(plain)))
+
+
+def _patterns_in(text: str) -> Iterator[str]:
+    """Yield the patterns of fields in a text: words with a star before a colon.
+
+    Not by one expression for all of it: that would take quadratic time on a long word without a colon.
+    """
+    for word in _WORD.finditer(text):
+        if "*" in word[0] and _COLON.match(text, word.end()):
+            yield word[0]

@@ -1,7 +1,9 @@
 """Searching an index through the protected client: reads only, bounded in size and time."""
 
+import asyncio
 from collections import Counter
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, TypeVarTuple
 
 import msgspec
 from elasticsearch import (
@@ -33,10 +35,15 @@ from esassistant.http.answer import Answer
 from esassistant.resource import Handle
 
 MAX_BODY_BYTES = 64 * 1024
+SMALL_BODY_BYTES = 8 * 1024
+"""Going through a search of this size takes some milliseconds at worst."""
 MAX_SIZE = 1_000
 DEFAULT_SIZE = 10
 LONGEST_SECONDS = 10.0
 REASON_LENGTH = 500
+
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 
 KEYS = frozenset(
     {
@@ -116,17 +123,10 @@ class Searches:
             SearchHasErrors: validation found an error, and `validate` says to refuse such searches.
             ClusterUnavailable: Elasticsearch can't be asked, or no call may be sent now.
         """
-        search = parse_search(raw)
-        references = references_in(search, scripts=self._scripts)
+        search, references = await _in_thread_if_large(raw, self._parsed, raw)
         wanted = asked(name, visible)
         target = await self._target_of(wanted, visible)
-        if not visible.everything and (where := query_on_index_name(search)) is not None:
-            raise BadSearch(
-                f"{where}: a token with a scope can't search by _index, which finds names of aliases beyond it too. "
-                "Search an index by its name in the address; an aggregation of the terms of _index tells indices apart."
-            )
-        for reference in references:
-            self._check_reference(reference, visible)
+        await _in_thread_if_large(raw, self._check_names, search, references, visible)
         findings = (
             await self._validations.findings(wanted, raw, validate, visible) if self._validations is not None else ()
         )
@@ -142,6 +142,21 @@ class Searches:
             raise unavailable(SerializationError("the answer is no JSON object"))
         self._count(read_head(body))
         return told(Answer(body, "application/json"), findings)
+
+    def _parsed(self, raw: bytes) -> tuple[dict[str, Any], list[Reference]]:
+        """Return the search, and the names of other indices in it. Raise `BadSearch`."""
+        search = parse_search(raw)
+        return search, references_in(search, scripts=self._scripts)
+
+    def _check_names(self, search: dict[str, Any], references: list[Reference], visible: Visible) -> None:
+        """Raise `BadSearch` unless the search may use the names in it."""
+        if not visible.everything and (where := query_on_index_name(search)) is not None:
+            raise BadSearch(
+                f"{where}: a token with a scope can't search by _index, which finds names of aliases beyond it too. "
+                "Search an index by its name in the address; an aggregation of the terms of _index tells indices apart."
+            )
+        for reference in references:
+            self._check_reference(reference, visible)
 
     async def _target_of(self, wanted: Asked, visible: Visible) -> Target:
         """Return what the search is sent to. Raise what `answer` raises."""
@@ -229,6 +244,13 @@ class Searches:
 
 
 SEARCH: Handle[Searches] = Handle("search")
+
+
+async def _in_thread_if_large(raw: bytes, function: "Callable[[*Arguments], T]", *arguments: *Arguments) -> T:
+    """Return the result of `function`, which goes through a whole search; in a thread if the search is large."""
+    if len(raw) <= SMALL_BODY_BYTES:
+        return function(*arguments)
+    return await asyncio.to_thread(function, *arguments)
 
 
 def _index_of(error: ApiError | TransportError) -> str | None:

@@ -181,13 +181,20 @@ whole search is empty.
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The name of another index, and where in the search it stands. `may_be_pattern`: Elasticsearch takes patterns
-    there.
+    """The name of another index, and the path to where it stands in the search. `may_be_pattern`: Elasticsearch takes
+    patterns there.
     """
 
-    where: str
+    path: Path
     name: str
     may_be_pattern: bool = False
+
+    @property
+    def where(self) -> str:
+        """The path as text for people. Made only when it is needed: a search may have thousands of names, each below
+        hundreds of others.
+        """
+        return shown(self.path)
 
 
 def references_in(search: Mapping[str, Any], *, scripts: bool) -> list[Reference]:
@@ -209,7 +216,7 @@ def references_in(search: Mapping[str, Any], *, scripts: bool) -> list[Reference
             waiting += [(each, inner, (path, number)) for number, each in enumerate(value) if _is_container(each)]
         elif place is Place.INDICES:
             assert isinstance(value, dict)
-            found += [Reference(shown((path, name)), name, may_be_pattern=True) for name in value]
+            found += [Reference((path, name), name, may_be_pattern=True) for name in value]
         else:
             assert isinstance(value, dict)
             known, named = MEMBERS.get(place, NONE), NAMED.get(place)
@@ -259,9 +266,9 @@ def _named_by(key: str, value: object, path: Path) -> list[Reference]:
     """Return the indices that a member names."""
     if key in INDEX_KEYS:
         names = value if isinstance(value, list) else [value]
-        return [Reference(shown(path), name) for name in names if isinstance(name, str)]
+        return [Reference(path, name) for name in names if isinstance(name, str)]
     if key == "indexed_shape" and isinstance(value, dict) and "index" not in value:
-        return [Reference(shown(path), DEFAULT_SHAPE_INDEX)]
+        return [Reference(path, DEFAULT_SHAPE_INDEX)]
     return []
 
 

@@ -27,6 +27,7 @@ from cacheapp.values.known import KnownValues
 from cacheapp.values.near import value_findings
 from cacheapp.values.use_counts import UseCounts
 from esassistant.clock import Clock, monotonic
+from esassistant.elasticsearch.search_head import LARGEST_DECODED_BYTES, read_head
 from esassistant.errors import EsassistantError
 from esassistant.http.answer import Answer
 from esassistant.resource import Handle
@@ -38,6 +39,10 @@ MAX_BODY_BYTES = 262_144
 """The largest search that is validated."""
 MAX_KEPT_FIELDS = 200_000
 """How many prepared fields are kept, over all mappings: about 1 KB each."""
+MAX_KEPT_PREPARED = 2_000
+"""For how many sets of mappings prepared fields are kept, also if these have hardly any: lists and patterns stand for
+any number of sets.
+"""
 SMALL_BODY_BYTES = 2_048
 MAX_KEPT_VERDICTS = 256
 """How many verdicts on small searches are kept: some 4 MB at most."""
@@ -276,7 +281,9 @@ class _Kept:
             return
         self._prepared[key] = prepared
         self.fields_total += prepared.known.fields_total
-        while self.fields_total > self._max_fields and len(self._prepared) > 1:
+        while len(self._prepared) > 1 and (
+            self.fields_total > self._max_fields or len(self._prepared) > MAX_KEPT_PREPARED
+        ):
             _, dropped = self._prepared.popitem(last=False)
             self.fields_total -= dropped.known.fields_total
 
@@ -307,6 +314,9 @@ def with_findings(body: bytes, findings: tuple[Finding, ...]) -> bytes:
     """
     if not findings or not body.endswith(b"}"):
         return body
+    head = read_head(body)
+    if (head is not None and head.hits) or len(body) > LARGEST_DECODED_BYTES:
+        return body  # it has hits, or buckets
     try:
         hits = msgspec.json.decode(body, type=_Answer).hits
     except (ValueError, RecursionError):  # msgspec's own error is a ValueError

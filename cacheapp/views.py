@@ -93,7 +93,7 @@ async def indices(request: HttpRequest) -> HttpResponse:
         mapping_hashes=await registry.get(CLUSTER_FIELDS).hashes_with(field) if field else None,
         visible=visible,
     )
-    return json_response(cache.page(wanted, limit=limit, cursor=cursor))
+    return json_response(await cache.page(wanted, limit=limit, cursor=cursor))
 
 
 @api_view("GET", parameters=("q", "type", "prefix", "leaves", "pattern", "limit", "cursor"))

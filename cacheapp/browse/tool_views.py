@@ -160,13 +160,14 @@ async def _described(name: str, question: str, given: str, visible: Visible) -> 
     """Return what the page shows of the description of `name`; empty: of the cluster. `given`: the budget as text."""
     tokens = whole_number("tokens", given, MIN_BUDGET_TOKENS, MAX_BUDGET_TOKENS)
     descriptions = registry.get(DESCRIPTIONS)
-    found: dict[str, Any] = {"raw_path": _raw_path(name, question, tokens)}
+    found: dict[str, Any] = {}
     if name:
         found["answer"], found["described"] = await descriptions.describe(
             asked(name, visible), tokens, question, visible
         )
     else:
         _, found["families"] = await descriptions.describe_cluster(tokens, question, visible)
+    found["raw_path"] = _raw_path(name, question, tokens)  # only now, as no address can have every text as a name
     return found
 
 

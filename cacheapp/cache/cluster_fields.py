@@ -28,6 +28,10 @@ from esassistant.resource import Handle
 MAX_KEPT_BYTES = 16_777_216
 ROW_BYTES = 400
 """The memory that a row takes, its name aside; measured for a row with two families."""
+KEY_BYTES = 1_000
+"""The memory that a set of rows takes, its rows and the texts of its key aside. Counted because a set may have no rows:
+otherwise callers could have any number of sets kept.
+"""
 SHOWN_FAMILIES = 10
 SHOWN_CLOSED = 100
 
@@ -96,7 +100,9 @@ class ClusterFields:
     def __init__(self, cache: MappingCache, views: MappingViews, *, max_kept_bytes: int = MAX_KEPT_BYTES) -> None:
         self._cache = cache
         self._views = views
+        self._max_kept_bytes = max_kept_bytes
         self._kept: KeptByBytes[Hashable, _Rows] = KeptByBytes(max_kept_bytes)
+        self._kept_of = Snapshot()
         # Rows are made one set at a time, and once for all who wait for the same.
         self._making = asyncio.Lock()
 
@@ -142,12 +148,18 @@ class ClusterFields:
         return await self._views.in_turn(rows_of_paths, rows.fields, paths, type_)
 
     async def _rows(self, pattern: str | None, visible: Visible) -> _Rows:
+        snapshot = self._cache.snapshot
+        if not snapshot.has_same_names(self._kept_of):  # all rows are void, and would keep the snapshots alive
+            self._kept = KeptByBytes(self._max_kept_bytes)
+        self._kept_of = snapshot
         key = pattern, visible.patterns
         if (rows := self._ready(key)) is None:
             async with self._making:
                 if (rows := self._ready(key)) is None:
                     rows = await self._make(pattern, visible)
-                    self._kept.keep(key, rows, sum(ROW_BYTES + len(field.name) for field in rows.fields))
+                    key_bytes = KEY_BYTES + len(pattern or "") + sum(map(len, visible.patterns))
+                    rows_bytes = sum(ROW_BYTES + len(field.name) for field in rows.fields)
+                    self._kept.keep(key, rows, key_bytes + rows_bytes)
         return rows
 
     async def hashes_with(self, path: str) -> frozenset[str]:

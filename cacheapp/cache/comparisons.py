@@ -1,7 +1,7 @@
 """Compare the mappings of two names, or two mappings by their hashes."""
 
+import asyncio
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -75,7 +75,7 @@ async def _side(cache: MappingCache, name: str, visible: Visible) -> tuple[Side,
     if not _HASH.fullmatch(name) or (visible.covers(name) and cache.is_known(name)):
         found = await cache.outline(asked(name, visible))
         return Side(name, len(found.indices), tuple(one.mapping_hash for one in found.distinct)), found
-    having = sorted(_having(cache.snapshot, name, visible))
+    having = await asyncio.to_thread(_having, cache.snapshot, name, visible)  # it goes through all names
     if having:
         found = await cache.outline(having[0])
         if [one.mapping_hash for one in found.distinct] == [name]:
@@ -84,14 +84,16 @@ async def _side(cache: MappingCache, name: str, visible: Visible) -> tuple[Side,
     raise cache.absent(MappingNotFound(detail, name), visible)
 
 
-def _having(snapshot: Snapshot, mapping_hash: str, visible: Visible) -> Iterator[str]:
-    """Yield the indices with a mapping that are visible by their own names or by those of aliases."""
+def _having(snapshot: Snapshot, mapping_hash: str, visible: Visible) -> list[str]:
+    """Return the indices with a mapping that are visible by their own names or by those of aliases, sorted."""
     by_alias = {
         index
         for alias, members in snapshot.aliases.items()
         if not visible.everything and visible.covers(alias)
         for index in members
     }
-    for index, entry in snapshot.indices.items():
-        if entry.mapping_hash == mapping_hash and (index in by_alias or visible.covers(index)):
-            yield index
+    return sorted(
+        index
+        for index, entry in snapshot.indices.items()
+        if entry.mapping_hash == mapping_hash and (index in by_alias or visible.covers(index))
+    )

@@ -22,6 +22,10 @@ from esassistant.single_flight import SingleFlight, Spawn
 
 MAX_KEPT_BYTES = 33_554_432
 """The most memory for all views together, by their own estimates."""
+KEY_BYTES = 400
+"""The memory that a key takes for each distinct mapping in it: its hash, and the first indices that have it. Lists and
+patterns stand for any number of sets of mappings, and what is made of a set may be smaller than its key.
+"""
 CONTENT_BYTES = 1_000
 """The memory that a content takes, its body aside."""
 
@@ -125,7 +129,7 @@ class Derivations:
                 return cast("Part", kept)
             part = await asyncio.to_thread(_derived, view, one)
             self._derived_total += 1
-            self._kept.keep(key, part, view.part_bytes(part))
+            self._kept.keep(key, part, KEY_BYTES + view.part_bytes(part))
             return part
 
     async def content(self, text: Text[Any], name: str, distinct: Sequence[Distinct]) -> Content:
@@ -162,10 +166,10 @@ class Derivations:
             parts = [self._kept.find(part_key) for part_key in keys]
             made, whole = await asyncio.to_thread(_made, view, distinct, parts)
             for place, part in made.items():
-                self._kept.keep(keys[place], part, view.part_bytes(part))
+                self._kept.keep(keys[place], part, KEY_BYTES + view.part_bytes(part))
             self._derived_total += len(made)
             self._merged_total += 1
-            self._kept.keep(key, whole, view.whole_bytes(whole))
+            self._kept.keep(key, whole, KEY_BYTES * len(distinct) + view.whole_bytes(whole))
             return whole
 
     async def _write(self, text: Text[Any], key: Hashable, name: str, distinct: Sequence[Distinct]) -> Content:
@@ -173,7 +177,7 @@ class Derivations:
         async with self._turn:
             content = await asyncio.to_thread(_written, text, name, whole, [one.counted for one in distinct])
             self._written_total += 1
-            self._kept.keep(key, content, len(content.body) + CONTENT_BYTES)
+            self._kept.keep(key, content, KEY_BYTES * len(distinct) + CONTENT_BYTES + len(content.body))
             return content
 
 

@@ -40,6 +40,8 @@ MAX_KEPT_BYTES = 67_108_864
 """The most memory for all kept `FieldIndex` objects together, by their own estimates; that of a mapping with 6,500
 fields takes about 10 MB.
 """
+MAX_KEPT_INDICES = 1_000
+"""How many `FieldIndex` objects are kept at most, also if they have hardly any fields."""
 MAX_SUMMARIES_BYTES = 67_108_864
 """The most memory for all summaries together, by their own estimates; that of a mapping with 5,000 fields takes about
 0.3 MB.
@@ -184,7 +186,10 @@ class Descriptions:
         async with self._making:
             index = await asyncio.to_thread(_field_index, fields, indices_total, [one.body for one in distinct])
         self._kept[key] = index
-        while len(self._kept) > 1 and sum(one.size_bytes for one in self._kept.values()) > self._max_kept_bytes:
+        while len(self._kept) > 1 and (
+            len(self._kept) > MAX_KEPT_INDICES
+            or sum(one.size_bytes for one in self._kept.values()) > self._max_kept_bytes
+        ):
             self._kept.popitem(last=False)
         return index
 

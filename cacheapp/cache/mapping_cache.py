@@ -11,6 +11,7 @@ import math
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from cacheapp.cache.figures import Ages, SlowReads
 from cacheapp.cache.read_names import ReadNames
@@ -29,7 +30,7 @@ from cacheapp.state.answer import (
     render,
 )
 from cacheapp.state.expressions import Asked, Expression, Resolved
-from cacheapp.state.listing import FirstPage, NameFilter, NamePages, Page
+from cacheapp.state.listing import FirstPage, NameFilter, NamePages, Page, name_page
 from cacheapp.state.merge import (
     MAX_ABSENT,
     PassChanges,
@@ -58,6 +59,8 @@ MAX_LACKING = 10
 """How many names of a list are read from the cluster for one answer. They are read in one request; a name that is an
 alias, or isn't there, is then read again in a request of its own.
 """
+MANY_NAMES = 1_000
+"""Up to this many names are filtered in a millisecond or two; more are filtered in a thread."""
 LISTING_SECONDS = 2.0
 """The least time between listings that reads ask for: a node that is recovering may deny every name that exists."""
 
@@ -283,15 +286,17 @@ class MappingCache:
         """
         return await self._render(asked, self._outlines if outline else self._rendered)
 
-    def page(self, wanted: NameFilter, *, limit: int, cursor: str | None) -> Page:
-        """Return a page of the names that are known. Raise `BadRequest` if `wanted` or the cursor isn't valid,
-        `ClusterUnavailable` if no pass has ended yet, or what `absent` returns if only the members of an unknown name
-        are wanted.
+    async def page(self, wanted: NameFilter, *, limit: int, cursor: str | None) -> Page:
+        """Return a page of the names that are known, made in a thread if there are many. Raise `BadRequest` if `wanted`
+        or the cursor isn't valid, `ClusterUnavailable` if no pass has ended yet, or what `absent` returns if only the
+        members of an unknown name are wanted.
         """
         self._require_warm()
-        ttl = self._config.ttl
+        snapshot, ttl = self.snapshot, self._config.ttl
+        names = self._pages.sorted_names(snapshot)
+        make = partial(name_page, names, snapshot, self._clock(), wanted, limit=limit, cursor=cursor, ttl=ttl)
         try:
-            return self._pages.page(self.snapshot, self._clock(), wanted, limit=limit, cursor=cursor, ttl=ttl)
+            return await asyncio.to_thread(make) if len(names) > MANY_NAMES else make()
         except MappingNotFound as error:
             raise self.absent(error, wanted.visible) from None
 

@@ -15,6 +15,8 @@ from cacheapp.state.visible import Visible
 MAX_NEAR: Final = 5
 MAX_COMPARED: Final = 5_000
 """How many names are compared; each comparison takes a microsecond."""
+MAX_WORDS: Final = 20
+"""How many words of a wanted name are looked for. A list of names, which callers choose, may have thousands."""
 _PLAIN = re.compile(r"[^0-9a-z]+")
 
 
@@ -24,8 +26,9 @@ def near_names(wanted: str, names: Iterable[str]) -> tuple[str, ...]:
     """
     compared = [name for name, _ in zip(names, range(MAX_COMPARED), strict=False)]
     found = dict.fromkeys(nearest(wanted.replace("*", ""), compared))
-    words = [word for word in _PLAIN.split(wanted.lower()) if len(word) > 2]
-    having = [(-sum(word in name.lower() for word in words), len(name), name) for name in compared]
+    words = list(dict.fromkeys(word for word in _PLAIN.split(wanted.lower()) if len(word) > 2))[:MAX_WORDS]
+    lowered = ((name, name.lower()) for name in compared)
+    having = [(-sum(word in plain for word in words), len(name), name) for name, plain in lowered]
     found.update(dict.fromkeys(name for score, _, name in sorted(having) if score))
     return tuple(found)[:MAX_NEAR]
 

@@ -12,6 +12,8 @@ import re
 from functools import lru_cache
 
 BYTES_PER_TOKEN = 3.7
+MAX_KEPT_CHARACTERS = 64
+"""The costs of longer runs aren't kept: names have none, and documents may have some of many kilobytes."""
 
 _RUN = re.compile(
     r"[\t !-/:-@\[-`{-~]?(?:[A-Z]+(?![a-z])|[A-Z]?[a-z]+)|[\t !-/:-@\[-`{-~]?[0-9]+"
@@ -68,10 +70,17 @@ def count_tokens(text: str) -> int:
 
 def cost(text: str) -> float:
     """Return the cost of the runs of `text` in tokens. Two texts joined never cost more than the sum of their costs."""
-    return sum(map(_run_cost, _RUN.findall(text)))
+    runs = _RUN.findall(text)
+    if max(map(len, runs), default=0) <= MAX_KEPT_CHARACTERS:
+        return sum(map(_kept_run_cost, runs))
+    return sum((_kept_run_cost if len(run) <= MAX_KEPT_CHARACTERS else _run_cost)(run) for run in runs)
 
 
 @lru_cache(maxsize=50_000)
+def _kept_run_cost(run: str) -> float:
+    return _run_cost(run)
+
+
 def _run_cost(run: str) -> float:
     first, last = run[0], run[-1]
     if not last.isascii():

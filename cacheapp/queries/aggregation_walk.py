@@ -12,9 +12,8 @@ from cacheapp.queries.findings import MAX_FINDINGS, Code, Severity, pointer, sho
 from cacheapp.queries.places import DATES, NUMBERS
 from cacheapp.queries.query_walk import nested_scope
 from cacheapp.queries.slots import Slot
-from cacheapp.queries.suggestions import nearest
 from cacheapp.queries.values import check_bounds
-from cacheapp.queries.walk import Also, Reader, Walk
+from cacheapp.queries.walk import MAX_DEPTH, Also, Reader, Walk
 
 _CONTAINERS = ("aggs", "aggregations")
 _BAD_NAME = re.compile(r"[\[\]>]")
@@ -49,8 +48,7 @@ def _aggregation(walk: Walk, name: str, beside: dict[str, Any], path: str, scope
     kind = kinds[0]
     row = AGGREGATIONS.get(kind)
     if row is None:
-        meant = nearest(kind, AGGREGATIONS, AGGREGATION_SYNONYMS)
-        walk.unknown_clause(kind, "aggregation", pointer(path, kind), meant)
+        walk.unknown_clause(kind, "aggregation", pointer(path, kind), AGGREGATIONS, AGGREGATION_SYNONYMS)
         return
     inner = _body(walk, row, name, beside, pointer(path, kind), scope)
     _within(walk, kind, row, one, path, inner)
@@ -173,7 +171,7 @@ def read_sources(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) ->
             continue
         kind, body = next(iter(part.items()))
         if (source := SOURCES.get(kind)) is None:
-            walk.unknown_clause(kind, "source", pointer(inner, kind), nearest(kind, SOURCES))
+            walk.unknown_clause(kind, "source", pointer(inner, kind), SOURCES)
         else:
             walk.read(source, body, pointer(inner, kind), scope)
 
@@ -234,12 +232,13 @@ def read_fixed_interval(walk: Walk, value: Any, path: str, scope: Scope, slot: S
         walk.say(Code.BAD_VALUE, path, "A number with ms, s, m, h or d belongs here; months are calendar_interval.")
 
 
-def check_deferred(walk: Walk, aggregations: Any, path: str) -> None:
-    """Check the paths to other aggregations in the orders of buckets and in `bucket_sort`, at every level.
+def check_deferred(walk: Walk, aggregations: Any, path: str, level: int = 0) -> None:
+    """Check the paths to other aggregations in the orders of buckets and in `bucket_sort`, at every level that was
+    read.
 
     This comes after the aggregations themselves are read, as a path may lead to one that comes later.
     """
-    if not isinstance(aggregations, dict):
+    if not isinstance(aggregations, dict) or level >= MAX_DEPTH:
         return
     for name, one in aggregations.items():
         kind = bucket_paths.kind_of(one)
@@ -254,7 +253,7 @@ def check_deferred(walk: Walk, aggregations: Any, path: str) -> None:
                     _path(walk, named, aggregations, place, name)
         for key in _CONTAINERS:
             if key in one:
-                check_deferred(walk, one[key], pointer(pointer(path, name), key))
+                check_deferred(walk, one[key], pointer(pointer(path, name), key), level + 1)
 
 
 READERS: dict[str, Reader] = {

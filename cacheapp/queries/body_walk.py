@@ -26,6 +26,7 @@ from cacheapp.queries.walk import Reader, Walk
 
 _NO_FIELDS = frozenset({"_score", "_doc", "_shard_doc"})
 _QUERY = Slot("query")
+_SORT_NESTED = Slot("sort_nested")
 
 
 def read_sort(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
@@ -105,7 +106,7 @@ def read_sort_nested(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot
     inner = Scope(name if isinstance(name, str) else None, True)
     walk.keys(SORT_NESTED, value, path, inner)
     if isinstance(value.get("nested"), dict):
-        read_sort_nested(walk, value["nested"], pointer(path, "nested"), inner, slot)
+        walk.read(_SORT_NESTED, value["nested"], pointer(path, "nested"), inner)
 
 
 def read_collapse(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> None:
@@ -134,7 +135,7 @@ def read_source(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> 
                 )
         for key in ("includes", "include"):
             if key in value:
-                read_source(walk, value[key], pointer(path, key), scope, slot)
+                walk.read(slot, value[key], pointer(path, key), scope)
     elif isinstance(value, list):
         for number, one in enumerate(value):
             _source_name(walk, one, pointer(path, number), scope)
@@ -208,7 +209,7 @@ def _suggestion(walk: Walk, part: Any, path: str) -> None:
         if kind in ("text", "prefix", "regex"):
             continue
         if (clause := SUGGESTERS.get(kind)) is None:
-            walk.unknown_clause(kind, "suggester", pointer(path, kind), nearest(kind, SUGGESTERS))
+            walk.unknown_clause(kind, "suggester", pointer(path, kind), SUGGESTERS)
         else:
             walk.clause(clause, body, pointer(path, kind), Scope())
 

@@ -16,7 +16,10 @@ from cacheapp.queries.suggestions import MAX_NAME_CHARACTERS
 
 MAX_COMPARED = 500
 """How many existing paths are compared with a wrong one, at most; further ones are ignored."""
-_KEY = re.compile(r"\[[^\]]*\]$")
+MAX_DOTS = 100
+"""How many dots of a name are tried as the end of an aggregation's name."""
+MAX_LEVELS = 60
+"""How many levels of aggregations are looked through for existing paths."""
 _SPECIAL = frozenset({"_count", "_key", "_bucket_count", "_term", "_value", "_as_string"})
 _SEPARATORS = re.compile(r"[/.|:>-]")
 """What callers write instead of `>`."""
@@ -45,6 +48,19 @@ def kind_of(aggregation: Any) -> str | None:
     return next((key for key in aggregation if key not in ("aggs", "aggregations", "meta")), None)
 
 
+def _key_of(step: str) -> str:
+    """Return the key of a bucket at the end of a step: `[a]` of `days[a]`; empty if there is none.
+
+    Not by a regular expression, which would take quadratic time on many brackets.
+    """
+    opened = step.find("[", step.rfind("]", 0, -1) + 1) if step.endswith("]") else -1
+    return step[opened:] if opened >= 0 else ""
+
+
+def _without_key(step: str) -> str:
+    return step.removesuffix(_key_of(step))
+
+
 def wrong_step(path: str, beside: Aggregations) -> tuple[str, str] | None:
     """Return the step of a path that leads nowhere, and the path up to it; None where the path may be right.
 
@@ -53,7 +69,7 @@ def wrong_step(path: str, beside: Aggregations) -> tuple[str, str] | None:
     steps = path.split(">")
     level = beside
     for place, step in enumerate(steps):
-        name = _KEY.sub("", step.strip())
+        name = _without_key(step.strip())
         is_last = place == len(steps) - 1
         if is_last and name in _SPECIAL:
             return None
@@ -70,8 +86,8 @@ def _is_number_of(name: str, level: Aggregations) -> bool:
     """Return whether the last step of a path is `aggregation.number`: one of the aggregation's numbers, or an
     aggregation in it.
     """
-    for dot in [place for place, sign in enumerate(name) if sign == "."]:
-        head, rest = _KEY.sub("", name[:dot]), name[dot + 1 :]
+    for dot in [place for place, sign in enumerate(name) if sign == "."][:MAX_DOTS]:
+        head, rest = _without_key(name[:dot]), name[dot + 1 :]
         if head not in level:
             continue
         row = AGGREGATIONS.get(kind_of(level[head]) or "")
@@ -117,7 +133,8 @@ def _whole_paths(level: Aggregations, *, is_order: bool, before: str = "") -> It
         if row.numbers:
             yield from (f"{before}{name}.{number}" for number in sorted(row.numbers))
         elif row.holds:
-            yield from _whole_paths(below(one), is_order=is_order, before=f"{before}{name}>")
+            if before.count(">") < MAX_LEVELS:
+                yield from _whole_paths(below(one), is_order=is_order, before=f"{before}{name}>")
             yield f"{before}{name}>_count"
         elif kind_of(one) not in _NO_NUMBER:
             yield f"{before}{name}"
@@ -131,18 +148,18 @@ def _spellings(path: str) -> tuple[str, ...]:
     """Return the spellings of a path to compare: the path as it is, and one with the name of a number that was probably
     meant.
     """
-    plain = _plain(">".join(_KEY.sub("", step.strip()) for step in path.split(">")))
+    plain = _plain(">".join(_without_key(step.strip()) for step in path.split(">")))
     head, sign, last = plain.rpartition(">")
     return plain, *(f"{head}{sign}{one}" for one in _NUMBERS.get(last, ()))
 
 
 def _with_keys(found: str, given: str) -> str:
     """Return the path `found` with the bucket keys of the path `given`, if both have equally many steps."""
-    steps, keyed = found.split(">"), [_KEY.search(step.strip()) for step in given.split(">")]
+    steps, keyed = found.split(">"), [_key_of(step.strip()) for step in given.split(">")]
     if len(steps) != len(keyed):
         return found
     pairs = zip(steps[:-1], keyed[:-1], strict=True)
-    return ">".join([*(f"{step}{key.group() if key else ''}" for step, key in pairs), steps[-1]])
+    return ">".join([*(f"{step}{key}" for step, key in pairs), steps[-1]])
 
 
 _NUMBERS: dict[str, tuple[str, ...]] = {

@@ -7,6 +7,12 @@ import re
 from functools import lru_cache
 
 DEFAULT_FORMAT = "strict_date_optional_time||epoch_millis"
+MAX_FORMAT_CHARACTERS = 200
+"""Longer formats aren't described: callers choose them, and compiling a pattern takes a while."""
+MAX_WAYS = 400
+"""In how many ways a text may be divided among the parts of a format. Formats with more, such as `dMdMdMdMdMdM`, aren't
+described, because trying all ways would take for ever.
+"""
 
 _MATH = re.compile(r"([+-]\d*[yMwdhHms]|/[yMwdhHms])*")
 _ZONE = r"(?:Z|[+-]\d{2}(?::?\d{2}(?::?\d{2})?)?|\[?[A-Za-z_]+/[A-Za-z_/]+\]?|UTC|GMT)?"
@@ -62,15 +68,17 @@ def is_date(text: str, date_format: str | None) -> bool:
     date, has_math, math = text.partition("||")
     if has_math and _MATH.fullmatch(math) is None:
         return False
-    pattern = _pattern(date_format or DEFAULT_FORMAT)
+    given = date_format or DEFAULT_FORMAT
+    pattern = _pattern(given) if len(given) <= MAX_FORMAT_CHARACTERS else None
     return pattern is None or pattern.fullmatch(date) is not None
 
 
 @lru_cache(maxsize=512)
 def _pattern(date_format: str) -> re.Pattern[str] | None:
     """Return a pattern that matches all texts of the format; None where that isn't sure."""
-    shapes = [_shape(one.removeprefix("8")) for one in date_format.split("||")]
-    if any(shape is None for shape in shapes):
+    formats = [one.removeprefix("8") for one in date_format.split("||")]
+    shapes = [_shape(one) for one in formats]
+    if any(shape is None for shape in shapes) or sum(map(_ways, formats)) > MAX_WAYS:
         return None
     try:
         return re.compile("|".join(f"(?:{shape})" for shape in shapes))
@@ -91,6 +99,20 @@ def _shape(one: str) -> str | None:
             return None
         shape += found
     return shape
+
+
+def _ways(one: str) -> int:
+    """Return an upper bound for the number of ways in which a text can be divided among the parts of a format."""
+    if one in _NAMED:
+        return 1
+    ways = 1
+    for part in _PART.finditer(one):
+        letters = part["letters"] or ""
+        if part["open"] or len(letters) == 1:
+            ways *= 2  # it is there or not; it has one digit or two
+        elif _LETTERS.get(letters) == _YEAR:
+            ways *= 6  # it has four to nine digits
+    return ways
 
 
 def _is_letters(parts: list[re.Match[str]], place: int) -> bool:

@@ -30,7 +30,8 @@ KEYED = "flattened_key"
 """Our own name for the type of a key within a flattened object."""
 OPAQUE = frozenset({"semantic_text", "rank_features", "aggregate_metric_double", "percolator", "join", "completion"})
 """Types whose fields may have sub-fields that no mapping lists."""
-_ADDED = re.compile(r"(\._([234]gram|index_prefix|index_phrase)|#[^.]+)$")
+_ADDED = ("._2gram", "._3gram", "._4gram", "._index_prefix", "._index_phrase")
+"""The ends of sub-fields that types add by themselves. Others are written after a `#`."""
 MAX_ALIAS_STEPS = 5
 
 
@@ -104,8 +105,8 @@ class MappingFields:
             return found
         if path in self.objects:
             return KnownField(path, "object", {})
-        added = _ADDED.search(path)
-        if added is not None and (base := self.fields.get(path[: added.start()])) is not None:
+        added_to = _added_to(path)
+        if added_to is not None and (base := self.fields.get(added_to)) is not None:
             return KnownField(path, "", {}, base.nested_path, multi_field_of=base.path)
         return self._below_opaque(path) if self.opaque else None
 
@@ -207,14 +208,25 @@ class MappingFields:
         return implied
 
     def _below_opaque(self, path: str) -> KnownField | None:
-        around = path.rpartition(".")[0]
-        while around:
+        for around in self._arounds(path):
             if around in self.opaque:
                 base = self.fields[around]
                 kind = KEYED if base.type == "flattened" else ""
                 return KnownField(path, kind, base.definition, base.nested_path, base.is_runtime)
-            around = around.rpartition(".")[0]
         return None
+
+
+def _added_to(path: str) -> str | None:
+    """Return the field to which its type adds the sub-field of that name; None if the name isn't that of such a
+    sub-field.
+
+    Not by a regular expression: callers choose the name, and one would take quadratic time on many `#`.
+    """
+    last = path.rfind(".")
+    if path.endswith(_ADDED):
+        return path[:last]
+    sign = path.find("#", last + 1)
+    return path[:sign] if 0 <= sign < len(path) - 1 else None
 
 
 class Variant(msgspec.Struct, frozen=True):

@@ -22,7 +22,6 @@ from cacheapp.queries.query_table import (
     RETRIEVERS,
 )
 from cacheapp.queries.slots import Clause, Keyed, Slot
-from cacheapp.queries.suggestions import nearest
 from cacheapp.queries.values import Complaint, check_analyzed, check_bounds, check_term, looks_analyzed_away
 from cacheapp.queries.walk import Also, Check, Reader, Walk
 
@@ -53,7 +52,7 @@ def read_query(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) -> N
     elif name in OF_PLUGINS:
         walk.skip(below)
     else:
-        walk.unknown_clause(name, "query", below, nearest(name, QUERIES_TABLE, QUERY_SYNONYMS), _where(walk, name))
+        walk.unknown_clause(name, "query", below, QUERIES_TABLE, QUERY_SYNONYMS, _where(walk, name))
 
 
 def _where(walk: Walk, name: str) -> str:
@@ -472,7 +471,7 @@ def read_retriever(walk: Walk, value: Any, path: str, scope: Scope, slot: Slot) 
         return
     name, part = next(iter(value.items()))
     if (clause := RETRIEVERS.get(name)) is None:
-        walk.unknown_clause(name, "retriever", pointer(path, name), nearest(name, RETRIEVERS))
+        walk.unknown_clause(name, "retriever", pointer(path, name), RETRIEVERS)
         return
     walk.clause(clause, part, pointer(path, name), scope)
 

@@ -16,7 +16,8 @@ from cacheapp.queries.findings import Code, shortened
 from cacheapp.queries.known_fields import KnownField
 from cacheapp.queries.places import DATES, DECIMALS, NUMBER_RANGES, NUMBERS, TEXTS, WHOLE_NUMBERS
 
-_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?[fFdD]?\s*|NaN|[+-]?Infinity|[+-]?0[xX][\da-fA-F.]+.*")
+_NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?[fFdD]?\s*|NaN|[+-]?Infinity|[+-]?0[xX][\da-fA-F.].*")
+"""No two neighbours in it match the same characters, because callers choose the texts, of up to 64 kB."""
 _WHOLE_BITS = {"long": 63, "integer": 31, "short": 15, "byte": 7, "token_count": 31}
 _LARGEST = {"half_float": 65520.0, "float": 3.4028235677973366e38}
 SUSPICIOUS_MILLIS = (1_900, 100_000_000_000)
@@ -224,7 +225,7 @@ def _is_address(value: Any, *, or_network: bool = False) -> bool:
     if not isinstance(value, str):
         return False
     address, has_prefix, prefix = value.partition("/")
-    if has_prefix and not (or_network and prefix.isdigit() and int(prefix[:4]) <= 128):
+    if has_prefix and not (or_network and prefix.isascii() and prefix.isdigit() and int(prefix[:4]) <= 128):
         return False
     try:
         ipaddress.ip_address(address.partition("%")[0])

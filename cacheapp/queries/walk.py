@@ -85,9 +85,16 @@ class Walk:
         field: str | None = None,
         did_you_mean: Iterable[str] = (),
     ) -> None:
-        if len(self.findings) < MAX_FINDINGS:
+        if not self._is_full:
             name = None if field is None else shortened(field)
             self.findings.append(Finding(path, code, severity, name, tuple(did_you_mean), detail))
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether there are as many findings as are given. Then nothing is compared with names any more, because a body
+        may have ten thousand wrong ones.
+        """
+        return len(self.findings) >= MAX_FINDINGS
 
     def skip(self, path: str) -> None:
         """Note that the part at `path` isn't checked."""
@@ -95,6 +102,8 @@ class Walk:
             self.not_checked.append(path)
 
     def unknown_key(self, key: str, clause: Clause, path: str) -> None:
+        if self._is_full:
+            return
         meant = nearest(key, clause.keys, clause.synonyms)
         self.say(
             Code.UNKNOWN_KEY,
@@ -105,7 +114,19 @@ class Walk:
             meant,
         )
 
-    def unknown_clause(self, name: str, kind: str, path: str, meant: tuple[str, ...], hint: str = "") -> None:
+    def unknown_clause(
+        self,
+        name: str,
+        kind: str,
+        path: str,
+        among: Iterable[str],
+        synonyms: Mapping[str, tuple[str, ...]] | None = None,
+        hint: str = "",
+    ) -> None:
+        """Report a clause whose name isn't `among` the known ones. `synonyms`: other words for these."""
+        if self._is_full:
+            return
+        meant = nearest(name, among, synonyms)
         detail = f"There is no {kind} named [{shortened(name)}].{hint}"
         self.say(Code.UNKNOWN_CLAUSE, path, detail, self._severity_of(meant), name, meant)
 
@@ -288,7 +309,7 @@ class Walk:
         is_sure = first.code in (Code.BAD_VALUE, Code.OUT_OF_RANGE) and is_everywhere and not is_quiet
         is_error = is_sure and (first.is_refused or not scope.is_weak)
         meant: tuple[str, ...] = ()
-        if first.code is Code.TERM_ON_TEXT:
+        if first.code is Code.TERM_ON_TEXT and not self._is_full:
             field = found[0][0].field
             assert field is not None
             meant = self._keyword_beside(field)

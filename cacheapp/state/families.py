@@ -6,7 +6,10 @@ import re
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-_TRAILING = re.compile(r"(?:[-_.][wq]?[0-9]+|[0-9]{4,})+$")
+_TRAILING = re.compile(r"(?:[0-9]{4,}|[-_.][wq]?[0-9]+)(?:[-_.][wq]?[0-9]+)*$")
+"""Only the first part may begin with a digit. If each might, a name of many digits could be divided in very many ways,
+and trying all of them would take for ever.
+"""
 _NUMBER = re.compile(r"([0-9]+)")
 NaturalKey = tuple[tuple[str, int], ...]
 DATA_STREAM, ALIAS, INDICES = "data stream", "alias", "indices"

@@ -33,6 +33,7 @@ from esassistant.http.disconnects import unless_left, whole_body
 from esassistant.http.gate import Gate
 from esassistant.http.limits import READING, overloaded
 from esassistant.http.mount import for_django
+from esassistant.http.parsed_headers import UNREADABLE, readable
 from esassistant.http.problems import ProblemMiddleware, already_logged, problem_of
 from esassistant.http.refusal import Refusal
 from esassistant.http.security_headers import SecurityHeadersMiddleware, add_security_headers
@@ -104,8 +105,15 @@ class Lanes:
         self._is_probe = is_probe
         self._logins = logins
         self._overloaded = Refusal(overloaded())
+        self._unreadable = Refusal(BadRequest(UNREADABLE))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            checked = readable(scope)
+            if checked is None:
+                await self._unreadable.answer(scope, send)
+                return
+            scope = checked
         match = fast_match(scope) if scope["type"] == "http" else None
         if scope["type"] == "http" and scope["path"] in self._logins and scope["method"] not in READING:
             await self._logins[scope["path"]](scope, receive, send)

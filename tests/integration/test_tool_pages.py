@@ -251,6 +251,8 @@ async def test_describing(node: Node, cluster: Elasticsearch, open_app: OpenApp)
         assert (await http.get(html.unescape(raw))).text == text
         whole = words(await page(http, "/describe"))
         assert "1 of 1 family" in whole
+        for illegal in ("a%2Fb", "a%2Fb%2C*", "%3Clogs-%7Bnow%2Fd%7D%3E"):
+            assert (await http.get(f"/describe?name={illegal}", headers=BROWSER)).status_code == 400
         assert "shop: 3 fields" in whole
 
 

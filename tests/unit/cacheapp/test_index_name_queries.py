@@ -1,5 +1,6 @@
 """Queries on `_index`: found wherever a query may stand, and nothing else is taken for one."""
 
+import time
 from typing import Any
 
 import pytest
@@ -27,6 +28,16 @@ from cacheapp.index_name_queries import query_on_index_name
 def test_found(query: dict[str, Any], where: str) -> None:
     """By the name of the field, by a pattern of fields, in a text however it is escaped."""
     assert query_on_index_name({"query": query}) == where
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 60_000, "*" * 60_000, "a*" * 30_000 + ";", "_index" * 10_000, "_index " + " " * 60_000]
+)
+def test_long_texts_take_no_longer(text: str) -> None:
+    """A text is looked at in proportion to its length: on the event loop, in which all others wait."""
+    started_at = time.thread_time()
+    assert query_on_index_name({"query": {"query_string": {"query": text}}}) is None
+    assert time.thread_time() - started_at < 1
 
 
 def test_found_beside_the_query() -> None:

@@ -1,6 +1,7 @@
 """What a search may be made of, how it is sent, and what becomes of the answer."""
 
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from elasticsearch import BadRequestError
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.errors import BadSearch, MappingNotFound
 from cacheapp.reports import SearchReport
-from cacheapp.search import MAX_BODY_BYTES, MAX_SIZE, Searches, _reason, parse_search
+from cacheapp.search import MAX_BODY_BYTES, MAX_SIZE, SMALL_BODY_BYTES, Searches, _reason, parse_search
+from cacheapp.search_rules import Reference, references_in
 from cacheapp.state.names import Selection
 from cacheapp.state.visible import ALL_VISIBLE, Visible
 from dev.faults.proxy import FaultProxy, ProxyRequest, ProxyResponse
@@ -136,6 +138,29 @@ async def test_a_body_is_sent_as_it_came(stub: FaultProxy, raw: bytes, sent: byt
         "accept-encoding": "identity",
         "content-type": "application/json",
     }
+
+
+@pytest.mark.parametrize(("size_bytes", "in_thread"), [(SMALL_BODY_BYTES, False), (SMALL_BODY_BYTES + 1, True)])
+async def test_large_searches_are_checked_in_a_thread(
+    stub: FaultProxy, monkeypatch: pytest.MonkeyPatch, size_bytes: int, in_thread: bool
+) -> None:
+    """Looking through 60 kB of them would hold the event loop for tens of milliseconds."""
+    threads: list[int] = []
+
+    def seen(search: Any, *, scripts: bool) -> list[Reference]:
+        threads.append(threading.get_ident())
+        return references_in(search, scripts=scripts)
+
+    monkeypatch.setattr("cacheapp.search.references_in", seen)
+    stub.respond("", lambda _: ProxyResponse())
+    cache = MappingCache(FakeReader(), cache_config(), spawn)
+    async with new_client(elasticsearch_config(stub.url), pools(), request_timeout=30.0, max_retries=0) as client:
+        searches = Searches(client, cache, Selection(), 30.0)
+        await searches.answer(NAME, b"{}".ljust(size_bytes), visible=Visible(("shop*",)))
+        by_index = b'{"query":{"term":{"_index":"x"}}}'.ljust(size_bytes)
+        with pytest.raises(BadSearch, match="_index"):
+            await searches.answer(NAME, by_index, visible=Visible(("shop*",)))
+    assert [thread != threading.get_ident() for thread in threads] == [in_thread, in_thread]
 
 
 HEAD = '{"took":1,"timed_out":%s,"_shards":{"total":2,"successful":1,"skipped":0,"failed":%d},"hits":{"total":'

@@ -27,6 +27,7 @@ from cacheapp.validation import (
     told,
     with_findings,
 )
+from esassistant.elasticsearch.search_head import LARGEST_DECODED_BYTES
 from esassistant.errors import ClusterUnavailable
 from esassistant.http.answer import Answer
 from tests.support.fakes import A_MAPPING, B_MAPPING, FakeClock, FakeReader, cache_config, spawn
@@ -202,6 +203,30 @@ def test_answers_without_hits_say_why() -> None:
     for other in (uncounted, b'{"took":1}', b"[]", b"{"):
         assert with_findings(other, (ERROR,)) == other
     assert b"_esassistant" in with_findings(b'{"hits":{"hits":[]}}', (ERROR,))
+
+
+def test_large_answers_are_not_decoded() -> None:
+    """One with hits tells it at its beginning; one of a megabyte has hits or buckets. Decoding 60 MB would hold the
+    loop for a tenth of a second.
+    """
+    head = b'{"took":1,"timed_out":false,"_shards":{"total":1,"successful":1,"skipped":0,"failed":0},'
+    hits = b'"hits":{"total":{"value":%d,"relation":"eq"},"max_score":1,"hits":[%s]}}'
+    broken = head + hits % (1, b"this is no JSON")
+    assert with_findings(broken, (ERROR,)) is broken
+    large = head + b'"aggregations":"' + b"x" * LARGEST_DECODED_BYTES + b'",' + hits % (0, b"")
+    assert with_findings(large, (ERROR,)) is large
+    nothing = head + hits % (0, b"")
+    assert b"_esassistant" in with_findings(nothing, (ERROR,))
+
+
+async def test_sets_with_hardly_any_fields_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists stand for any number of sets of mappings; of those the last ones are kept."""
+    monkeypatch.setattr("cacheapp.validation.MAX_KEPT_PREPARED", 2)
+    validations, _, cache, _ = await made(6)
+    for number in range(6):
+        names = ",".join(sorted(cache.snapshot.indices)[: number + 1])
+        assert (await validations.validate(Expression(names, ALL_VISIBLE), b"{}", ALL_VISIBLE)).valid
+    assert len(validations._kept._prepared) == 2
 
 
 def test_refusals() -> None:

@@ -158,6 +158,20 @@ async def test_rows_are_kept_while_names_are_the_same(made: Made) -> None:
     assert (await made.page()).fields[0].indices_total == before.indices_total + 1
 
 
+async def test_sets_without_rows_are_bounded_too() -> None:
+    """Each list or pattern has a set of rows, and callers choose how many there are. After a change none are left."""
+    made = over({"empty": b"{}"})
+    await made.read_all()
+    fields = ClusterFields(made.cache, made.views, max_kept_bytes=50_000)
+    for number in range(1, 200):
+        await fields.page(FieldFilter(), pattern="empty," * number + "e*", visible=ALL_VISIBLE, limit=1, cursor=None)
+    assert len(fields._kept) <= 50
+    made.reader.indices["new"] = ORDERS
+    await made.read_all()
+    await fields.page(FieldFilter(), pattern=None, visible=ALL_VISIBLE, limit=1, cursor=None)
+    assert len(fields._kept) == 1
+
+
 async def test_names_with_a_field(made: Made) -> None:
     """Which mappings have a field is told by its whole path."""
     hashes = {name: entry.mapping_hash for name, entry in made.cache.snapshot.indices.items()}

@@ -2,18 +2,21 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
-from cacheapp.cache.mapping_cache import LISTING_SECONDS, MappingCache
+from cacheapp.cache.mapping_cache import LISTING_SECONDS, MANY_NAMES, MappingCache
 from cacheapp.errors import IllegalName, MappingNotFound
 from cacheapp.state.answer import LARGE_INDICES, Freshness
+from cacheapp.state.listing import NameFilter, Page, name_page
 from cacheapp.state.merge import PassChanges
 from cacheapp.state.published import StoredIndex, StoredState
 from cacheapp.state.readings import Listing, Mappings, Reading
 from cacheapp.state.snapshot import Source, mapping_hash
+from cacheapp.state.visible import ALL_VISIBLE
 from esassistant.errors import ClusterUnavailable
 from tests.support.fakes import (
     A_MAPPING,
@@ -27,6 +30,7 @@ from tests.support.fakes import (
     settle,
     spawn,
 )
+from tests.support.states import reading
 
 
 @pytest.fixture
@@ -582,3 +586,24 @@ async def test_a_name_of_many_indices_is_rendered_in_a_thread(clock: FakeClock) 
     assert ready.body is answers[0].body
     assert empty_reader.requests_total == 0
     assert cache.report().answers.hits_total == 6
+
+
+@pytest.mark.parametrize(("names", "in_thread"), [(MANY_NAMES, False), (MANY_NAMES + 1, True)])
+async def test_many_names_are_filtered_in_a_thread(
+    monkeypatch: pytest.MonkeyPatch, names: int, in_thread: bool
+) -> None:
+    """A filter that takes hardly any goes through all of them, each with fifty patterns."""
+    threads: list[int] = []
+
+    def seen(*arguments: Any, **options: Any) -> Page:
+        threads.append(threading.get_ident())
+        return name_page(*arguments, **options)
+
+    monkeypatch.setattr("cacheapp.cache.mapping_cache.name_page", seen)
+    reader = FakeReader({f"logs-{number}": A_MAPPING for number in range(names)})
+    cache = MappingCache(reader, cache_config(), spawn)
+    await cache.apply(reading(0.0, reader.indices), ())
+    page = await cache.page(NameFilter("logs-1,logs-7*", visible=ALL_VISIBLE), limit=2, cursor=None)
+    assert [one.name for one in page.names] == ["logs-1", "logs-7"]
+    assert page.next_cursor is not None
+    assert [thread != threading.get_ident() for thread in threads] == [in_thread]

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cacheapp.describe import tokens
 from cacheapp.describe.tokens import BYTES_PER_TOKEN, ONE_TOKEN, cost, count_tokens
 
 REAL = {
@@ -49,3 +50,12 @@ def test_bytes_are_a_lower_bound(text: str) -> None:
 def test_known_words_are_one_token(word: str) -> None:
     """With the sign before it such a word costs one."""
     assert cost(f".{word}") == 1.0
+
+
+@pytest.mark.parametrize("run", ["a" * 65, "7" * 65, "户" * 65, "-" * 65])
+def test_long_runs_are_not_kept(run: str) -> None:
+    """The costs of short runs are kept, because they repeat; documents may have any number of long ones."""
+    tokens._kept_run_cost.cache_clear()
+    assert cost(run) >= cost(run[:64]) > 0
+    assert cost(f"{run} ab") > cost(run)
+    assert tokens._kept_run_cost.cache_info().currsize <= 3

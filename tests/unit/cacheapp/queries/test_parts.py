@@ -383,6 +383,83 @@ def test_hostile_bodies_end() -> None:
     assert time.thread_time() - started_at < HOSTILE_SECONDS
 
 
+DATES_AND_MORE = {
+    "properties": {
+        "at": {"type": "date"},
+        "free": {"type": "flattened"},
+        "many": {"type": "long"},
+        "where": {"type": "ip"},
+        "text": {"type": "text"},
+    }
+}
+
+
+def hostile_texts() -> dict[str, dict[str, Any]]:
+    """Bodies with texts that take quadratic or exponential time where two neighbours of a pattern match the same."""
+
+    def between(form: str, text: str) -> dict[str, Any]:
+        return {"query": {"range": {"at": {"gte": text, "format": form}}}}
+
+    def to_bucket(path: str) -> dict[str, Any]:
+        return {"aggs": {"a": {"terms": {"field": "many"}}, "b": {"avg_bucket": {"buckets_path": path}}}}
+
+    return {
+        "parts of a date": between("dM" * 30, "1" * 90 + "x"),
+        "parts that may be missing": between("[d-]" * 30, "1-" * 15 + "x"),
+        "brackets within brackets": between("[" * 20_000 + "d" + "]" * 20_000, "x"),
+        "a long format": between("MM-" * 20_000, "x"),
+        "digits": {"query": {"term": {"many": "1" * 60_000 + "x"}}},
+        "hexadecimal digits": {"query": {"term": {"many": "0x" + "a" * 60_000 + "\n"}}},
+        "signs of sub-fields": {"query": {"term": {"#" * 60_000 + ".": 1}}},
+        "keys of buckets": to_bucket("[" * 60_000 + "."),
+        "keys with dots": to_bucket("[." * 30_000),
+    }
+
+
+@pytest.mark.parametrize("kind", hostile_texts())
+def test_hostile_texts_end(kind: str) -> None:
+    """However a text is made, looking at it takes time in proportion to its length."""
+    fields, body = prepared(DATES_AND_MORE), hostile_texts()[kind]
+    started_at = time.thread_time()
+    assert len(validate(fields, body).findings) <= 2
+    assert time.thread_time() - started_at < 2
+
+
+@pytest.mark.parametrize("levels", [450, 2_000])
+def test_what_is_nested_deeply(levels: int) -> None:
+    """Whatever can be nested is read to a bounded depth, in which a parser may go further than we."""
+    aggs: dict[str, Any] = {"last": {"terms": {"field": "many", "order": {"nosuch": "asc"}}}}
+    sort: dict[str, Any] = {"path": "nosuch"}
+    source: Any = "nosuch"
+    for number in range(levels):
+        aggs = {f"a{number}": {"terms": {"field": "many", "order": {"nosuch": "asc"}}, "aggs": aggs}}
+        sort = {"path": "nosuch", "nested": sort}
+        source = {"includes": source}
+    body = {"aggs": aggs, "sort": [{"many": {"nested": sort}}], "_source": source}
+    assert validate(prepared(DATES_AND_MORE), body).not_checked
+
+
+@pytest.mark.parametrize(
+    "value", ["10.0.0.0/²", "10.0.0.0/٣", "10.0.0.0/" + "9" * 9_999, "0x", "²", "१", "1e999", "nan"]
+)
+def test_strange_values(value: str) -> None:
+    """What Python takes for digits, and Elasticsearch doesn't, is no error of ours."""
+    for field in ("where", "many", "at", "text"):
+        assert len(validate(prepared(DATES_AND_MORE), {"query": {"term": {field: value}}}).findings) <= 1
+
+
+@pytest.mark.parametrize(
+    ("step", "key"),
+    [("days", ""), ("days[a]", "[a]"), ("d[a][b]", "[b]"), ("d[[b]", "[[b]"), ("d]", ""), ("[]", "[]"), ("d[a]x", "")],
+)
+def test_the_key_of_a_bucket(step: str, key: str) -> None:
+    """It begins with the first bracket after all other keys, and ends the step."""
+    wrong = bucket_paths.wrong_step(
+        f"{step}>x", {step.removesuffix(key): {"terms": {"field": "a"}, "aggs": {"x": {"avg": {}}}}}
+    )
+    assert wrong is None
+
+
 @pytest.mark.parametrize(
     "body", [None, 5, "x", [], {"query": 5}, {"aggs": {"a": {"terms": 5}}}, {"sort": None}, {"knn": 5}]
 )

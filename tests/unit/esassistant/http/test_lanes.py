@@ -241,6 +241,16 @@ async def test_a_query_that_is_no_text(lanes: Lanes, address: str) -> None:
     assert got.header("x-content-type-options") == "nosniff"
 
 
+@pytest.mark.parametrize("address", ["/api/echo", "/page", "/nowhere"])
+async def test_headers_that_can_not_be_parsed(lanes: Lanes, address: str) -> None:
+    """A request with such a header is refused in both lanes, and isn't an error of this server."""
+    strange = (b"content-type", b"text/plain; a*=bogus'en'x")
+    got = await ask(lanes, Asked(address, headers=(HOST, strange)))
+    assert (got.status, got.header("content-type")) == (400, "application/problem+json")
+    got = await ask(lanes, Asked("/api/echo", headers=(HOST, (b"accept", b"text/html;a*=bogus'en'x"))))
+    assert got.status == 200
+
+
 async def test_requests_run_in_their_own_task(lanes: Lanes) -> None:
     """The fast lane starts no thread and no task for a GET."""
     before = len(asyncio.all_tasks())
