@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from cacheapp.cache.kept import KeptByBytes
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.errors import BadSearch, NotWarm, SearchHasErrors, no_such_name
 from cacheapp.mapping.tree import parse
@@ -38,7 +39,9 @@ logger = logging.getLogger(__name__)
 MAX_BODY_BYTES = 262_144
 """The largest search that is validated."""
 MAX_KEPT_FIELDS = 200_000
-"""How many prepared fields are kept, over all mappings: about 1 KB each."""
+"""How many prepared fields are kept, over all mappings."""
+FIELD_BYTES = 1_000
+"""The memory that a prepared field takes."""
 MAX_KEPT_PREPARED = 2_000
 """For how many sets of mappings prepared fields are kept, also if these have hardly any: lists and patterns stand for
 any number of sets.
@@ -111,7 +114,9 @@ class Validations:
         self._values = values
         self._uses = uses
         self._clock = clock
-        self._kept = _Kept(max_kept_fields)
+        self._kept: KeptByBytes[Key, Prepared] = KeptByBytes(
+            FIELD_BYTES * max_kept_fields, max_values=MAX_KEPT_PREPARED, clock=clock
+        )
         self._flights: SingleFlight[Key, Prepared] = SingleFlight(spawn, clock=clock)
         self._verdicts: OrderedDict[tuple[Key, bytes], Verdict] = OrderedDict()
         self._validated_total = 0
@@ -187,7 +192,7 @@ class Validations:
             wrong_total=self._wrong_total,
             codes={code.value: self._codes[code.value] for code in Code},
             families=dict(self._families.most_common()),
-            kept_fields=self._kept.fields_total,
+            kept_fields=sum(prepared.known.fields_total for _, prepared in self._kept.items()),
         )
 
     async def _verdict(self, rendered: Rendered, raw: bytes) -> Verdict:
@@ -228,10 +233,20 @@ class Validations:
         """Return the fields of distinct mappings, ready for validation: kept, or prepared once for all who wait."""
         prepared = self._kept.find(key)
         if prepared is None:
-            known = self._kept.known(key)
+            known = self._known(key)
             prepared = await self._flights.do(key, lambda: asyncio.to_thread(_prepare, distinct, known))
-            self._kept.keep(key, prepared)
+            self._kept.keep(key, prepared, FIELD_BYTES * prepared.known.fields_total)
         return prepared
+
+    def _known(self, key: Key) -> Mapping[str, MappingFields]:
+        """Return, by hash, which of these mappings are prepared already, for another name or an earlier state."""
+        wanted = {hashed for hashed, _ in key}
+        return {
+            hashed: fields
+            for kept, prepared in self._kept.items()
+            for (hashed, _), (fields, _) in zip(kept, prepared.known.groups, strict=True)
+            if hashed in wanted
+        }
 
     def _count(self, names: Sequence[str], verdict: Verdict) -> None:
         self._validated_total += 1
@@ -250,42 +265,6 @@ class Validations:
 
 
 VALIDATION: Handle[Validations] = Handle("validation")
-
-
-class _Kept:
-    """The prepared fields that were used last, bounded by the number of fields."""
-
-    def __init__(self, max_fields: int) -> None:
-        self._max_fields = max_fields
-        self._prepared: OrderedDict[Key, Prepared] = OrderedDict()
-        self.fields_total = 0
-
-    def find(self, key: Key) -> Prepared | None:
-        if key not in self._prepared:
-            return None
-        self._prepared.move_to_end(key)
-        return self._prepared[key]
-
-    def known(self, key: Key) -> Mapping[str, MappingFields]:
-        """Return, by hash, which of these mappings are prepared already, for another name or an earlier state."""
-        wanted = {hashed for hashed, _ in key}
-        return {
-            hashed: fields
-            for kept, prepared in self._prepared.items()
-            for (hashed, _), (fields, _) in zip(kept, prepared.known.groups, strict=True)
-            if hashed in wanted
-        }
-
-    def keep(self, key: Key, prepared: Prepared) -> None:
-        if key in self._prepared:
-            return
-        self._prepared[key] = prepared
-        self.fields_total += prepared.known.fields_total
-        while len(self._prepared) > 1 and (
-            self.fields_total > self._max_fields or len(self._prepared) > MAX_KEPT_PREPARED
-        ):
-            _, dropped = self._prepared.popitem(last=False)
-            self.fields_total -= dropped.known.fields_total
 
 
 def findings_header(findings: tuple[Finding, ...]) -> str:

@@ -3,12 +3,12 @@ within a number of bytes.
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from contextlib import suppress
 
 from cacheapp.cache.derivations import whole_key
 from cacheapp.cache.derived import FIELDS, MappingViews
+from cacheapp.cache.kept import KeptByBytes
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.describe.description import Description, check_question, describe
 from cacheapp.describe.entries import about_of
@@ -75,12 +75,11 @@ class Descriptions:
         self._views = views
         self._values = values
         self._uses = uses
-        self._max_kept_bytes = max_kept_bytes
         self._max_summaries_bytes = max_summaries_bytes
         self._summary_seconds = summary_seconds
         self._flights: SingleFlight[Hashable, FieldIndex] = SingleFlight(spawn)
         self._summing: SingleFlight[str, None] = SingleFlight(spawn)
-        self._kept: OrderedDict[Hashable, FieldIndex] = OrderedDict()
+        self._kept: KeptByBytes[Hashable, FieldIndex] = KeptByBytes(max_kept_bytes, max_values=MAX_KEPT_INDICES)
         self._summaries: dict[str, Summary] = {}
         self._summaries_total = 0
         self._families: tuple[Snapshot, int, FamilyIndex] | None = None
@@ -175,8 +174,7 @@ class Descriptions:
         doesn't depend on the names of indices if they have one mapping, so rolled-over indices share it.
         """
         key = whole_key(FIELDS, distinct)
-        if (kept := self._kept.get(key)) is not None:
-            self._kept.move_to_end(key)
+        if (kept := self._kept.find(key)) is not None:
             return kept
         return await self._flights.do(key, lambda: self._make(key, distinct))
 
@@ -185,12 +183,7 @@ class Descriptions:
         indices_total = sum(len(one.indices) for one in distinct)
         async with self._making:
             index = await asyncio.to_thread(_field_index, fields, indices_total, [one.body for one in distinct])
-        self._kept[key] = index
-        while len(self._kept) > 1 and (
-            len(self._kept) > MAX_KEPT_INDICES
-            or sum(one.size_bytes for one in self._kept.values()) > self._max_kept_bytes
-        ):
-            self._kept.popitem(last=False)
+        self._kept.keep(key, index, index.size_bytes)
         return index
 
     async def _sum_up(self) -> None:

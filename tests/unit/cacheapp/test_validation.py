@@ -219,16 +219,6 @@ def test_large_answers_are_not_decoded() -> None:
     assert b"_esassistant" in with_findings(nothing, (ERROR,))
 
 
-async def test_sets_with_hardly_any_fields_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lists stand for any number of sets of mappings; of those the last ones are kept."""
-    monkeypatch.setattr("cacheapp.validation.MAX_KEPT_PREPARED", 2)
-    validations, _, cache, _ = await made(6)
-    for number in range(6):
-        names = ",".join(sorted(cache.snapshot.indices)[: number + 1])
-        assert (await validations.validate(Expression(names, ALL_VISIBLE), b"{}", ALL_VISIBLE)).valid
-    assert len(validations._kept._prepared) == 2
-
-
 def test_refusals() -> None:
     """Only errors refuse; the first is told, and how many there are."""
     assert refusal((WARNING,)) is None

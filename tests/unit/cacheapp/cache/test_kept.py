@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheapp.cache.kept import KeptByBytes
+from cacheapp.cache.kept import UNUSED_SECONDS, KeptByBytes
+from tests.support.fakes import FakeClock
 
 
 def test_the_one_not_asked_for_the_longest_goes_first() -> None:
@@ -26,6 +27,23 @@ def test_one_that_is_too_large_stays_alone() -> None:
     assert (kept.find("a"), kept.find("large"), kept.kept_bytes) == (None, 1, 100)
     kept.keep("b", 2, 10)
     assert (kept.find("large"), kept.find("b"), kept.kept_bytes) == (None, 2, 10)
+
+
+def test_what_is_not_used_any_more_goes() -> None:
+    """When another one is kept, and not while it is used; the number is bounded, too."""
+    clock = FakeClock()
+    kept: KeptByBytes[str, int] = KeptByBytes(100, max_values=3, clock=clock)
+    kept.keep("used", 0, 1)
+    kept.keep("unused", 1, 1)
+    clock.advance(UNUSED_SECONDS)
+    assert kept.find("used") == 0
+    kept.keep("new", 2, 1)
+    assert sorted(kept.items()) == [("new", 2), ("unused", 1), ("used", 0)]
+    clock.advance(1)
+    kept.keep("newer", 3, 1)
+    assert sorted(kept.items()) == [("new", 2), ("newer", 3), ("used", 0)]
+    kept.keep("newest", 4, 1)
+    assert (len(kept), kept.kept_bytes, kept.dropped_total, kept.find("used")) == (3, 3, 2, None)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 9), st.integers(0, 40))))
