@@ -12,6 +12,7 @@ from typing import Any
 from bench.soak.access import BEARER
 from bench.soak.http import Caller, NoAnswer
 from bench.soak.instances import Instance
+from cacheapp.cache.kept import UNUSED_SECONDS
 from cacheapp.state.answer import MAX_KEPT_BYTES
 from dev.servers.process import ProcessError
 
@@ -22,7 +23,9 @@ GROWTH_LIMIT = 1.10
 SHARE_PER_TEN_MINUTES = 0.05
 FEWEST_SAMPLES = 8
 SETTLED_SECONDS = 120.0
-"""A younger process still fills its caches, connections and threads."""
+"""A younger process still opens connections and starts threads."""
+CACHES_SETTLED_SECONDS = UNUSED_SECONDS + 60.0
+"""A younger process still fills its caches: what was made of mappings that are gone is kept for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +52,25 @@ class Sample:
 class Flat:
     """The limits within which a measure counts as flat.
 
-    Without any trend, it varies by `varies`. It may grow by a twentieth in ten minutes; in a process that has just
-    started, by up to `fills` more. `quiet_only`: faults around the process may raise it, so only quiet samples are
+    Without any trend, it varies by `varies`. It may grow by a twentieth in ten minutes; in a process that is younger than
+    `settles` seconds, by up to `fills` more. `quiet_only`: faults around the process may raise it, so only quiet samples are
     judged.
     """
 
     measure: str
     varies: float
     fills: float = 0.0
+    settles: float = SETTLED_SECONDS
     quiet_only: bool = False
 
     def allowed(self, mean: float, seconds: float, age: float) -> float:
         """Return how much it may grow in `seconds`, beginning when the process was `age` seconds old."""
-        filling = self.fills * max(0.0, 1 - age / SETTLED_SECONDS)
+        filling = self.fills * max(0.0, 1 - age / self.settles)
         return self.varies + filling + SHARE_PER_TEN_MINUTES * mean * seconds / TEN_MINUTES
 
 
 MEASURES = (
-    Flat("rss_bytes", 2e6, fills=8e6),
+    Flat("rss_bytes", 2e6, fills=8e6, settles=CACHES_SETTLED_SECONDS),
     Flat("descriptors", 8, fills=12, quiet_only=True),
     Flat("threads", 4, fills=3, quiet_only=True),
     Flat("tasks", 8, fills=8, quiet_only=True),

@@ -40,6 +40,17 @@ NO_FIELD = "no_such_field"
 ABSENT = tuple(f"absent-{number}" for number in range(8))
 """Names that never exist."""
 
+DONE_BEFORE = frozenset(
+    (
+        ("DELETE", "index_not_found_exception"),
+        ("PUT", "resource_already_exists_exception"),
+        ("POST", "aliases_not_found_exception"),
+    )
+)
+"""Errors that say that a change was made already. Where a master node made it and was killed before it acknowledged
+that, the node that was asked sends it to the next master again.
+"""
+
 
 class WriterFailed(Exception):
     """The cluster did not do what it was told, so it isn't known any more what is true."""
@@ -279,6 +290,8 @@ class Writer:
             body=None if body is None else json.dumps(body).encode(),
         )
         answer: dict[str, Any] = json.loads(reply.body)
+        if self._copies and reply.status >= 400 and (method, answer["error"]["type"]) in DONE_BEFORE:
+            return {"acknowledged": False}
         if reply.status not in (200, 201):
             raise WriterFailed(f"{method} {target} got {reply.status}: {str(answer)[:500]}")
         return answer
