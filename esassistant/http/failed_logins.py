@@ -26,8 +26,8 @@ MAX_MOMENTS: Final = 2000
 """The most failures in one bucket. If there are more, the keys whose last failure is the oldest are forgotten."""
 
 MAX_NAME_CHARACTERS: Final = 254
-"""Longer names are those of no user, for Django too. They aren't normalized, which takes quadratic time: 60 kB of accents
-took 1.5 s, on the event loop.
+"""Longer names are those of no user, for Django too. They aren't normalized, which takes quadratic time: 60 kB of
+accents took 1.5 s, on the event loop.
 """
 
 FORWARDING: Final = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
