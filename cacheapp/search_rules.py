@@ -20,6 +20,12 @@ SCRIPTED = frozenset({"script", "scripted_metric", "bucket_selector", "moving_fn
 HIDING = frozenset({"wrapper", "collate"})
 """A query in base64, and a template of a query: what they ask for can't be checked."""
 INDEX_KEYS = frozenset({"index", "_index", "target_index"})
+PATTERN_KEYS = frozenset({"query_string", "simple_query_string", "wildcard"})
+"""Queries whose texts have patterns with `*` and `?`."""
+MAX_WILDCARDS = 200
+"""How many `*` and `?` the patterns of a search may have together. A thousand take a node a second. Four thousand ended
+one with a heap of 512 MB by an `OutOfMemoryError`.
+"""
 SHOWN_CHARACTERS = 120
 
 
@@ -205,9 +211,11 @@ def references_in(search: Mapping[str, Any], *, scripts: bool) -> list[Reference
         scripts: whether it may have scripts.
 
     Raises:
-        BadSearch: it has a script and may not have one, or it has something that hides what it asks for.
+        BadSearch: it has a script and may not have one, or something that hides what it asks for, or too many
+            wildcards.
     """
     found: list[Reference] = []
+    wildcards_total = 0
     waiting: list[tuple[object, Place, Path | tuple[()]]] = [(search, Place.SEARCH, ())]
     while waiting:
         value, place, path = waiting.pop()
@@ -231,11 +239,29 @@ def references_in(search: Mapping[str, Any], *, scripts: bool) -> list[Reference
                     inner = named
                 else:
                     _check_key(key, here, scripts=scripts)
+                    wildcards_total += _wildcards_in(member) if key in PATTERN_KEYS else 0
                     found += _named_by(key, member, here)
                     inner = known.get(key) or _place_of(key, place)
                 if inner is not Place.LITERAL and _is_container(member):
                     waiting.append((member, inner, here))
+    if wildcards_total > MAX_WILDCARDS:
+        raise BadSearch(f"The patterns of this search have {wildcards_total} * and ?: use at most {MAX_WILDCARDS}.")
     return found
+
+
+def _wildcards_in(member: object) -> int:
+    """Return how many `*` and `?` the texts in a member have."""
+    total = 0
+    waiting = [member]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            total += value.count("*") + value.count("?")
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, dict):
+            waiting += value.values()
+    return total
 
 
 def _is_container(value: object) -> bool:

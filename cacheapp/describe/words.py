@@ -3,8 +3,9 @@ accents, capitals and endings.
 """
 
 import re
-import unicodedata
 from functools import lru_cache
+
+from cacheapp.mapping.accents import without_accents
 
 _TOKEN = re.compile(r"[^\W_]+(?:_+[^\W_]+)*")
 _PIECE = re.compile(r"[A-Z]+(?![a-z])[0-9]*|[A-Z]?[a-z]+[0-9]*|[0-9]+|[^\W_a-zA-Z0-9]+")
@@ -75,8 +76,7 @@ def fold(text: str) -> str:
     """Return `text` without accents. Capitals stay, because they show where words begin."""
     if text.isascii():
         return text
-    decomposed = unicodedata.normalize("NFKD", text.replace("ß", "ss"))
-    return "".join(character for character in decomposed if not unicodedata.combining(character))
+    return without_accents(text.replace("ß", "ss"))
 
 
 def tokens(text: str) -> list[str]:

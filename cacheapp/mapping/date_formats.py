@@ -8,6 +8,11 @@ format are too intricate to describe, any text passes.
 import re
 
 DEFAULT_FORMAT = "strict_date_optional_time||epoch_millis"
+MAX_FORMAT_CHARACTERS = 200
+MAX_OPTIONAL = 5
+"""Longer formats, and those with more optional parts, aren't described. Whoever makes an index chooses them, and their
+patterns could take those for ever who check documents by our schemas.
+"""
 
 _EPOCH = r"-?[0-9]+(\.[0-9]*)?"
 _STRICT_OPTIONAL = r"-?[0-9]{4}(-[0-9]{2}(-[0-9]{2}(T.*)?)?)?"
@@ -41,6 +46,8 @@ described at the end of a pattern.
 
 def text_pattern(date_format: str) -> str | None:
     """Return a regular expression that every text of the format matches; None where it would be too intricate."""
+    if _is_intricate(date_format):
+        return None
     shapes = [_shape(one) for one in date_format.split("||")]
     described = [shape for shape in dict.fromkeys(shapes) if shape is not None]
     return f"^({'|'.join(described)})$" if len(described) == len(set(shapes)) else None
@@ -48,7 +55,11 @@ def text_pattern(date_format: str) -> str | None:
 
 def takes_numbers(date_format: str) -> bool:
     """Return whether JSON numbers can be dates of the format. Elasticsearch parses their text: 2024 is a `yyyy`."""
-    return any(_takes_numbers(one) for one in date_format.split("||"))
+    return _is_intricate(date_format) or any(_takes_numbers(one) for one in date_format.split("||"))
+
+
+def _is_intricate(date_format: str) -> bool:
+    return len(date_format) > MAX_FORMAT_CHARACTERS or date_format.count("[") > MAX_OPTIONAL
 
 
 def _takes_numbers(one: str) -> bool:

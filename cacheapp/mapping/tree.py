@@ -15,7 +15,12 @@ Definition = Mapping[str, Any]
 """A mapping, or the part of one that defines a field: `{"type": "keyword", …}` or `{"properties": {…}}`."""
 
 MAX_DEPTH = 100
-"""How many levels of objects are read. Elasticsearch's own limit is 20, unless an index raises it."""
+"""How many levels of objects are read, and how many dots a name may have. Each dot stands for an object, so a name of
+many dots would take quadratic time. Elasticsearch's own limit is 20 levels, unless an index raises it or has no
+subobjects.
+"""
+MAX_PATH_DOTS = 200
+"""How many dots a whole path may have: names with dots may stand in many levels of objects."""
 
 MAX_NAMED_INDICES = 10
 """How many indices are named at most where there may be thousands. The total number is given in a member of its own."""
@@ -91,6 +96,8 @@ def _mapped(
 ) -> Iterator[FieldNode]:
     for name, definition in definitions(around).items():
         path, kind = prefix + name, type_of(definition)
+        if path.count(".") > MAX_PATH_DOTS:
+            continue
         node = FieldNode(path, definition, kind, nested_path, depth, passthrough)
         yield node
         if "fields" in definition:  # Most fields have none; then it's quicker not to call.
@@ -158,7 +165,7 @@ def definitions(definition: Definition, within: str = "properties") -> dict[str,
     found = definition.get(within)
     if not isinstance(found, dict):
         return {}
-    return {name: field for name, field in found.items() if isinstance(field, dict)}
+    return {name: field for name, field in found.items() if isinstance(field, dict) and name.count(".") <= MAX_DEPTH}
 
 
 def type_of(definition: Definition) -> str:

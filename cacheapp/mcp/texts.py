@@ -9,7 +9,7 @@ import msgspec
 
 from cacheapp.cache.cluster_fields import ClusterField
 from cacheapp.describe.entries import written
-from cacheapp.describe.tokens import count_tokens
+from cacheapp.describe.tokens import BYTES_PER_TOKEN, count_tokens
 from cacheapp.queries.findings import Finding, Severity
 
 SHOWN_FAMILIES: Final = 4
@@ -155,11 +155,11 @@ def _head(found: dict[str, Any], hits: Sequence[dict[str, Any]], names: str, ind
 
 def _aggregations(aggregations: Any, room: int) -> tuple[str, list[str]]:
     whole = _json(aggregations)
-    if count_tokens(whole) <= room:
+    if _fits(whole, room):
         return f"aggregations: {whole}", []
     for most in BUCKETS:
         text = _json(_shortened(aggregations, 200, most, MANY))
-        if count_tokens(text) <= room:
+        if _fits(text, room):
             return f"aggregations: {text}", [f"# cut: lists of buckets to {most}. Ask for fewer (size of terms)."]
     return _cut_to(f"aggregations: {text}", room), ["# cut: the aggregations. Ask for fewer of them."]
 
@@ -187,6 +187,8 @@ def _hits(hits: Sequence[dict[str, Any]], room: int, *, names_index: bool) -> tu
 def _how_many(lines: Sequence[str], room: float) -> int:
     """Return how many of the lines fit into the room."""
     for number, line in enumerate(lines):
+        if len(line) > BYTES_PER_TOKEN * room:
+            return number
         room -= count_tokens(f"\n{line}")
         if room < 0:
             return number
@@ -219,6 +221,11 @@ def _shortened(value: Any, characters: int, items: int, members: int, depth: int
     return value
 
 
+def _fits(text: str, budget_tokens: float) -> bool:
+    """Return whether a text fits into a budget. What is surely too long isn't counted: answers have megabytes."""
+    return len(text) <= BYTES_PER_TOKEN * budget_tokens and count_tokens(text) <= budget_tokens
+
+
 def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
@@ -226,6 +233,8 @@ def _json(value: Any) -> str:
 def _cut_to(text: str, budget_tokens: int) -> str:
     """Return a text that fits into the budget. What is too long is cut, even in the middle of a line, and marked."""
     said = "… (cut)"
+    if len(text) > BYTES_PER_TOKEN * budget_tokens:
+        text = text[: max(0, int(BYTES_PER_TOKEN * budget_tokens))] + said
     while count_tokens(text) > budget_tokens:
         text = text[: int(len(text) * 0.8) - len(said)] + said
     return text

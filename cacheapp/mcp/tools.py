@@ -31,7 +31,7 @@ from cacheapp.state.visible import Visible
 from cacheapp.validation import Validate, Validated, Validations
 from esassistant.errors import ClusterUnavailable, EsassistantError
 from esassistant.http.callers import Caller
-from esassistant.units import as_duration
+from esassistant.units import as_bytes, as_duration
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +41,10 @@ FINDINGS_TOKENS: Final = 1500
 MOST_HITS: Final = 100
 """The largest `size` of a search: more hits would only be cut."""
 IN_THREAD_BYTES: Final = 32_768
+MAX_ANSWER_BYTES: Final = 4_000_000
+"""The largest answer to a search that is read. Most of a larger one would be cut, and decoding it holds the event loop
+for 10 ms a megabyte, although it is done in a thread.
+"""
 NEXT_DESCRIBE: Final = "\nNext: describe a name with your question."
 NOTHING_MATCHES: Final = "None of the families has to do with these words; here are all, by size.\n"
 MAX_FIELDS: Final = 60
@@ -180,6 +184,11 @@ class Tools:
             errors = [finding for finding in found.findings if finding.severity is Severity.ERROR]
             raise Mistake(f"Not searched. {findings_text(errors, (), min(given.tokens, FINDINGS_TOKENS))}")
         answer = await self._searches.answer(given.names, raw, Validate.OFF, visible=visible)
+        if len(answer.body) > MAX_ANSWER_BYTES:
+            raise Mistake(
+                f"The answer has {as_bytes(len(answer.body))}, and at most {as_bytes(MAX_ANSWER_BYTES)} are read. Use "
+                "a smaller size, fewer fields in _source, or fewer buckets."
+            )
         warnings = () if found is None else found.findings
         total = await self._indices_total(given.names, visible)
         if len(answer.body) < IN_THREAD_BYTES:

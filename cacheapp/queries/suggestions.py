@@ -5,7 +5,6 @@ plural, a word and its short form, near in spelling, or of the same meaning. Onl
 compared.
 """
 
-import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -14,6 +13,7 @@ from heapq import nlargest
 from rapidfuzz import fuzz, process
 from rapidfuzz.distance import DamerauLevenshtein
 
+from cacheapp.mapping.accents import without_accents
 from cacheapp.queries.findings import MAX_SUGGESTIONS
 from cacheapp.queries.known_fields import KnownField, name_words
 from cacheapp.queries.places import DATES, GEO
@@ -237,7 +237,7 @@ def _plain(name: str) -> str:
     """Return the letters and digits of a name, without case, accents and separators."""
     folded = name.casefold()
     if not folded.isascii():
-        folded = "".join(one for one in unicodedata.normalize("NFKD", folded) if not unicodedata.combining(one))
+        folded = without_accents(folded)
     return "".join(one for one in folded if one.isalnum())
 
 

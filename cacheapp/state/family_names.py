@@ -27,6 +27,45 @@ class NamedFamily:
         return self.kind == ALIAS
 
 
+@dataclass(frozen=True, slots=True)
+class _Families:
+    """The families of some names.
+
+    Args:
+        aliases, data_streams, indices: The names.
+        families: The kind and the name of the family of each index.
+        members: The members of the families that are neither aliases nor data streams, by the beginning of their names.
+    """
+
+    aliases: Mapping[str, tuple[str, ...]]
+    data_streams: frozenset[str]
+    indices: KeysView[str]
+    families: Mapping[str, tuple[str, str]]
+    members: Mapping[str, list[str]]
+
+
+NO_FAMILIES = _Families({}, frozenset(), {}.keys(), {}, {})
+_last = NO_FAMILIES
+
+
+def _families_in(snapshot: Snapshot) -> _Families:
+    """Return the families of a snapshot. The last ones are kept until there are other names, for all who look for some:
+    with 50 000 indices, finding them holds the event loop for a tenth of a second.
+    """
+    global _last
+    known, aliases, data_streams = _last, snapshot.aliases, snapshot.data_streams
+    if known.aliases is aliases and known.data_streams == data_streams and known.indices == snapshot.indices.keys():
+        return known
+    names = names_by_index(aliases)
+    families = {index: family_of(index, names.get(index, ()), aliases, data_streams) for index in snapshot.indices}
+    members: dict[str, list[str]] = {}
+    for index, (kind, beginning) in families.items():
+        if kind == INDICES:
+            members.setdefault(beginning, []).append(index)
+    _last = _Families(aliases, data_streams, snapshot.indices.keys(), families, members)
+    return _last
+
+
 class FamilyNames:
     """Finds families by the names that callers ask for: an alias or data stream is a family itself, an index belongs to
     one. Keeps what it needs of the latest snapshot.
@@ -34,9 +73,7 @@ class FamilyNames:
 
     def __init__(self) -> None:
         self._snapshot: Snapshot | None = None
-        self._seen: tuple[Mapping[str, tuple[str, ...]], frozenset[str], KeysView[str]] | None = None
-        self._families: dict[str, tuple[str, str]] = {}
-        self._members: dict[str, list[str]] = {}
+        self._known = NO_FAMILIES
         self._found: dict[str, NamedFamily] = {}
 
     def find(self, name: str, snapshot: Snapshot) -> NamedFamily | None:
@@ -48,11 +85,11 @@ class FamilyNames:
             kind = DATA_STREAM if name in snapshot.data_streams else ALIAS
             found = NamedFamily(name, kind, tuple(sorted(aliased)))
         elif name in snapshot.indices:
-            kind, beginning = self._families[name]
+            kind, beginning = self._known.families[name]
             if kind != INDICES:
                 found = self.find(beginning, snapshot)
             else:
-                members = tuple(sorted(self._members[beginning]))
+                members = tuple(sorted(self._known.members[beginning]))
                 found = NamedFamily(name if len(members) == 1 else f"{beginning}*", INDICES, members)
                 self._found.update(dict.fromkeys(members, found))
         if found is not None:
@@ -66,7 +103,7 @@ class FamilyNames:
         if not name.endswith("*"):
             return self.find(name, snapshot)
         self._look_at(snapshot)
-        members = self._members.get(name[:-1])
+        members = self._known.members.get(name[:-1])
         return self.find(members[0], snapshot) if members else None
 
     def find_one(self, names: Sequence[str], snapshot: Snapshot) -> NamedFamily | None:
@@ -82,17 +119,8 @@ class FamilyNames:
         if self._snapshot is snapshot:
             return
         self._snapshot = snapshot
-        seen = self._seen
-        self._seen = snapshot.aliases, snapshot.data_streams, snapshot.indices.keys()
-        if seen is not None and seen[0] is snapshot.aliases and seen[1:] == self._seen[1:]:
+        known = _families_in(snapshot)
+        if known is self._known:
             return
-        names = names_by_index(snapshot.aliases)
-        self._families = {
-            index: family_of(index, names.get(index, ()), snapshot.aliases, snapshot.data_streams)
-            for index in snapshot.indices
-        }
-        self._members = {}
+        self._known = known
         self._found = {}
-        for index, (kind, beginning) in self._families.items():
-            if kind == INDICES:
-                self._members.setdefault(beginning, []).append(index)

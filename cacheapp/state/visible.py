@@ -1,10 +1,11 @@
 """Tell which names a caller may see, by the scope of the API token. Pure."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from cacheapp.errors import no_such_name
-from cacheapp.state.names import MAX_NAME_BYTES, check_name, matches
+from cacheapp.state.names import MAX_NAME_BYTES, check_name, matcher, matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +22,17 @@ class Visible:
     """
 
     patterns: tuple[str, ...] = ("*",)
+    everything: bool = field(init=False, repr=False, compare=False)
+    """Whether all names are visible."""
+    _test: Callable[[str], bool] = field(init=False, repr=False, compare=False)
 
-    @property
-    def everything(self) -> bool:
-        """Whether all names are visible."""
-        return "*" in self.patterns
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "everything", "*" in self.patterns)
+        object.__setattr__(self, "_test", _test_of(self.patterns))
 
     def covers(self, name: str) -> bool:
         """Return whether `name` is visible."""
-        return self.everything or any(matches(name, pattern) for pattern in self.patterns)
+        return self.everything or self._test(name)
 
     def covers_all_from(self, beginning: str) -> bool:
         """Return whether all possible names with this beginning are visible by one pattern.
@@ -47,6 +50,20 @@ class Visible:
         if len(name) > MAX_NAME_BYTES or not _is_covered(self.patterns, name):
             check_name(name)
             raise no_such_name(name)
+
+
+@lru_cache(maxsize=256)
+def _test_of(patterns: tuple[str, ...]) -> Callable[[str], bool]:
+    """Return the test whether one of the patterns matches a name.
+
+    A token may have hundreds of patterns, and thousands of names are compared with them for one answer. So exact names
+    are looked up, and beginnings are compared in one call.
+    """
+    exact = frozenset(pattern for pattern in patterns if "*" not in pattern)
+    others = [pattern for pattern in patterns if "*" in pattern]
+    beginnings = tuple(pattern[:-1] for pattern in others if pattern.find("*") == len(pattern) - 1)
+    tests = [matcher(pattern) for pattern in others if pattern.find("*") != len(pattern) - 1]
+    return lambda name: name in exact or name.startswith(beginnings) or any(test(name) for test in tests)
 
 
 @lru_cache(maxsize=4096)

@@ -25,6 +25,11 @@ BUCKETS: Final = 64
 MAX_MOMENTS: Final = 2000
 """The most failures in one bucket. If there are more, the keys whose last failure is the oldest are forgotten."""
 
+MAX_NAME_CHARACTERS: Final = 254
+"""Longer names are those of no user, for Django too. They aren't normalized, which takes quadratic time: 60 kB of
+accents took 1.5 s, on the event loop.
+"""
+
 FORWARDING: Final = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
 """Headers in which a proxy names its client."""
 SEPARATORS: Final = re.compile(r"[,;=\s\"\[\]]+")
@@ -87,7 +92,9 @@ def client_address(host: str | None) -> Address | None:
 def attempt_of(name: str, address: Address | None, secret: str, *, is_proxy: bool) -> Attempt:
     """Return the attempt to log in as `name` from `address`. `secret` is the key of the hashes."""
     # Normalized as Django does it, and without case, as a database may compare without case.
-    normal = unicodedata.normalize("NFKC", name.strip()).casefold()
+    normal = name.strip()
+    if len(normal) <= MAX_NAME_CHARACTERS:
+        normal = unicodedata.normalize("NFKC", normal).casefold()
     if address is None:
         network = "unknown"
     elif isinstance(address, IPv6Address):

@@ -201,6 +201,30 @@ def test_deep_and_wide_searches() -> None:
     assert len(shown(((((), "a"), "k" * 60_000), 3))) <= SHOWN_CHARACTERS + 1
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"query_string": {"query": "*" * 201}},
+        {"simple_query_string": {"query": "a* " * 201}},
+        {"wildcard": {"a": "?" * 201}},
+        {"bool": {"should": [{"wildcard": {"a": {"value": "*b*"}}}] * 101}},
+        {"span_multi": {"match": {"wildcard": {"a": {"wildcard": "*" * 201}}}}},
+        {"query_string": {"query": "a", "fields": ["b*"] * 201}},
+    ],
+)
+def test_wildcards_are_bounded(query: dict[str, Any]) -> None:
+    """Thousands of them kill a node."""
+    with pytest.raises(BadSearch, match="at most 200"):
+        references_in({"query": query}, scripts=True)
+
+
+def test_what_is_no_pattern_may_have_stars() -> None:
+    """Texts that are taken as they are, and what somebody called like a query."""
+    query = {"bool": {"must": [{"match": {"wildcard": "*" * 999}}, {"query_string": {"query": "a*" * 200}}]}}
+    search = {"query": query, "aggs": {"wildcard": {"terms": {"field": "a", "exclude": ["?" * 999]}}}}
+    assert references_in(search, scripts=False) == []
+
+
 def test_thousands_of_names_deep_in_a_search() -> None:
     """Where each name stands is told only if it is asked: else each costs as much as it has levels around it."""
     search: Any = [{"index": ["other"] * 10} for _ in range(500)]

@@ -1,6 +1,7 @@
 """The walk over a mapping, on which the list of fields, their number and the comparison rest."""
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -180,3 +181,20 @@ def test_a_large_mapping_is_parsed_in_pieces(mapping: dict[str, Any]) -> None:
 def test_what_is_large_and_no_mapping(text: bytes) -> None:
     """Counts as an empty one, as what is small does."""
     assert parse(text) == {}
+
+
+@pytest.mark.parametrize(
+    "mapping",
+    [
+        {"properties": {"a." * 100_000 + "b": LONG, "c": LONG}},
+        {"runtime": {"a." * 100_000 + "b": LONG}, "properties": {"c": LONG}},
+        {"properties": {"c": LONG, "a" + ".a" * 100: {"properties": {"a" + ".a" * 100: {"properties": {"b": LONG}}}}}},
+    ],
+)
+def test_names_of_many_dots_are_not_read(mapping: Any) -> None:
+    """Each dot is an object of its own, so that a name of many would take quadratic time."""
+    started_at = time.thread_time()
+    listed = fields({"i": json.dumps(mapping).encode()})
+    assert "c" in {field.name for field in listed}
+    assert len(listed) <= 202
+    assert time.thread_time() - started_at < 0.5

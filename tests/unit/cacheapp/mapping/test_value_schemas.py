@@ -100,6 +100,10 @@ def test_constant_keyword_has_one_value(value: str, taken: list[Any], refused: l
         ("strict_year", ["2024", 2024], [""]),
         (None, ["2024-01-01T10:00:00Z", 5], ["x", ""]),
         (["odd"], ["2024-01-01", 5], ["x"]),
+        ("[y][M][d][H][m]", ["20240101", 20240101], ["x"]),
+        ("[y][M][d][H][m][s]", ["anything", 5], [""]),
+        ("[" * 5_000 + "y" + "]" * 5_000, ["anything", 5], [""]),
+        ("y" * 201, ["anything", 5], [""]),
     ],
 )
 def test_date_formats(date_format: Any, taken: list[Any], refused: list[Any]) -> None:

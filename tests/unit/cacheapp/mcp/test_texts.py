@@ -1,6 +1,7 @@
 """What tools answer: within the budget whatever there is, with what was cut and what to do next."""
 
 import json
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -192,6 +193,15 @@ def test_aggregations() -> None:
     only = said_of(answered(total=3, aggregations=names), 300)
     assert count_tokens(only) <= 300
     assert "# cut: the aggregations." in only
+
+
+def test_large_answers_are_cut_quickly() -> None:
+    """What can't fit isn't counted: long keys, which aren't cut, and many buckets."""
+    key = answered({"k" * 3_000_000: 1})
+    buckets = answered(aggregations={"c": {"buckets": [{"key": "k" * 300, "doc_count": 1}] * 10_000}})
+    started_at = time.thread_time()
+    assert all(count_tokens(said_of(one, 1000)) <= 1000 for one in (key, buckets))
+    assert time.thread_time() - started_at < 0.4
 
 
 def test_deep_values_end() -> None:

@@ -15,7 +15,7 @@ from cacheapp.cache.descriptions import Descriptions
 from cacheapp.cache.field_search import MAX_NEAR, MAX_SOME
 from cacheapp.cache.mapping_cache import MappingCache
 from cacheapp.describe.tokens import count_tokens
-from cacheapp.mcp.tools import MAX_FIELDS, Outcome, Tools, tools_for
+from cacheapp.mcp.tools import MAX_ANSWER_BYTES, MAX_FIELDS, Outcome, Tools, tools_for
 from cacheapp.validation import Validate, Validations
 from cacheapp.values.family_values import FamilyValues, FieldValues, ValueCount
 from cacheapp.values.known import KnownValues
@@ -206,6 +206,9 @@ async def test_search(office: Office) -> None:
     office.searched.answers = json.dumps({"took": 1, "hits": {"hits": hits}}).encode()
     large = await office.call("search", names="shop-all", search=RIGHT, tokens=300)
     assert count_tokens(large.text) <= 300
+    office.searched.answers = b"{" + b" " * MAX_ANSWER_BYTES + b"}"
+    huge = await office.call("search", names="shop-all", search=RIGHT)
+    assert (huge.is_error, "_source" in huge.text) == (True, True)
 
 
 async def test_a_search_before_all_is_known(office: Office) -> None:

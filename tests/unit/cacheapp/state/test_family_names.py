@@ -1,8 +1,11 @@
 """Which family a name belongs to, and what is kept to know it."""
 
 from dataclasses import replace
+from unittest.mock import Mock
 
-from cacheapp.state.families import ALIAS, DATA_STREAM, INDICES
+import pytest
+
+from cacheapp.state.families import ALIAS, DATA_STREAM, INDICES, family_of
 from cacheapp.state.family_names import MAX_NAMES, FamilyNames, NamedFamily
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source
 
@@ -76,3 +79,18 @@ def test_a_change_is_noticed() -> None:
     found = families.find("shop", stream)
     assert found is not None
     assert found.kind == DATA_STREAM
+
+
+def test_families_are_found_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All who look for families share what is known of the latest names; a snapshot with the same names needs no new
+    look.
+    """
+    counted = Mock(wraps=family_of)
+    monkeypatch.setattr("cacheapp.state.family_names.family_of", counted)
+    known = snapshot("a-1", "a-2", "b")
+    for _ in range(3):
+        assert FamilyNames().find("a-1", replace(known, confirmed_at=5.0)) == NamedFamily("a*", INDICES, ("a-1", "a-2"))
+    assert counted.call_count == 3
+    more = snapshot("a-1", "a-2", "a-3", "b")
+    assert FamilyNames().find("a-1", more) == NamedFamily("a*", INDICES, ("a-1", "a-2", "a-3"))
+    assert counted.call_count == 7

@@ -1,5 +1,7 @@
 """Which names a caller may see."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +24,16 @@ from cacheapp.state.visible import ALL_VISIBLE, Visible
 def test_a_name_is_visible_where_a_pattern_matches_it(patterns: tuple[str, ...], name: str, covered: bool) -> None:
     """One matching pattern is enough; without any, nothing is visible."""
     assert Visible(patterns).covers(name) is covered
+
+
+def test_hundreds_of_patterns() -> None:
+    """Thousands of names are compared with the patterns of a token for one answer."""
+    visible = Visible((*(f"zz{number}-*" for number in range(200)), "a*c", "exact"))
+    started_at = time.thread_time()
+    assert [name for number in range(20_000) if visible.covers(name := f"logs-{number}")] == []
+    assert time.thread_time() - started_at < 1
+    assert all(map(visible.covers, ("zz7-1", "abc", "exact", "zz199-")))
+    assert not any(map(visible.covers, ("zz7", "abcd", "exactly", "zz200-1", "")))
 
 
 def test_everything_is_visible_only_by_the_pattern_of_all_names() -> None:

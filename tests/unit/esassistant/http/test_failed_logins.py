@@ -1,5 +1,6 @@
 """Which attempt to log in is refused, and which is slowed."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import ip_address
@@ -273,3 +274,11 @@ def test_it_is_as_if_all_failures_were_known(steps: list[tuple[str, str, int, st
                 if outcome == "succeeded":
                     failures = [(at, key) for at, key in failures if key != pair]
                 kept.take_back(one, verdict.at, now, succeeded=outcome == "succeeded")
+
+
+def test_a_long_name_of_accents() -> None:
+    """No user has it, and it is counted as it is: normalizing it would hold the event loop for a second."""
+    started_at = time.thread_time()
+    assert attempt("a" + "\u0301\u0316" * 15_000) != attempt("a" + "\u0316\u0301" * 15_000)
+    assert time.thread_time() - started_at < 0.2
+    assert attempt("\u0301\u0316" * 100) == attempt("\u0316\u0301" * 100)
