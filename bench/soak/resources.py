@@ -52,9 +52,9 @@ class Sample:
 class Flat:
     """The limits within which a measure counts as flat.
 
-    Without any trend, it varies by `varies`. It may grow by a twentieth in ten minutes; in a process that is younger than
-    `settles` seconds, by up to `fills` more. `quiet_only`: faults around the process may raise it, so only quiet samples are
-    judged.
+    Without any trend, it varies by `varies`. It may grow by a twentieth in ten minutes; in a process that is younger
+    than `settles` seconds, by up to `fills` more. `quiet_only`: faults around the process may raise it, so only quiet
+    samples are judged.
     """
 
     measure: str
