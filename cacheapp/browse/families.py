@@ -58,8 +58,7 @@ class FamilyRow:
 
     Args:
         name: The name of the data stream or alias; of the index, if there is only one; otherwise the beginning of the
-            names
-            with a star.
+            names with a star.
         asked_by: The name, list or pattern that stands for the members.
         kind: `data stream`, `alias`, `indices`, `index`.
         mappings_total: How many distinct mappings the members have.

@@ -141,8 +141,8 @@ def _is_in_state(snapshot: Snapshot, name: str, wanted: NameFilter, times: Times
 
 
 def _order(snapshot: Snapshot, counts: FieldCounts, sort: Sort, times: Times, changes: Changes) -> Callable[[str], Any]:
-    """Return the key to sort names by, when they are in alphabetical order already: names with the same key
-    stay in it.
+    """Return the key to sort names by. They are in alphabetical order already, and those with the same key stay in
+    it.
     """
     if sort is Sort.AGE:
         return lambda name: -state_of(snapshot, name, times)[1]
