@@ -186,6 +186,12 @@ def shown_services(
     if breakers := breakers_of(services, effects):
         began = min((one.since for one in breakers if one.since is not None), default=None)
         known[POOLS] = replace(breakers[0], callers=", ".join(one.callers for one in breakers), since=began)
+    refused = next((one for one in effects if one.trouble is Trouble.CALLS_REFUSED), None)
+    if refused is not None and (pools := services.get(POOLS)) is not None and pools.status is Health.HEALTHY:
+        # The check saw a free connection at its moment; callers found none within the last minute.
+        why = f"{refused.callers} find no free connection"
+        services = {**services, POOLS: replace(pools, status=Health.DEGRADED, error=why)}
+        since[POOLS] = refused.since
     verdict = worst(effect.level for effect in effects)
     shown = []
     for name, report in services.items():

@@ -185,6 +185,14 @@ def test_open_breakers_are_one_row() -> None:
     assert breakers_of({}, effects) == []
 
 
+def test_pools_without_free_connections_are_not_healthy() -> None:
+    """While callers find none, the pools aren't shown as healthy, even if their check saw one at its moment."""
+    reports = {"pools": ServiceReport(Health.HEALTHY, 1.0, False, None, {"in_use": 3})}
+    [shown] = shown_services(reports, (), [effect_of(Trouble.CALLS_REFUSED, "searches")])
+    assert (shown.title, shown.level, shown.since) == ("Connection pools", Health.DEGRADED, NOW)
+    assert (shown.report.error, shown.report.facts) == ("searches find no free connection", {"in_use": 3})
+
+
 def test_since_is_said_once() -> None:
     """When trouble began stands below the sentence only if the sentence doesn't say it."""
     verdict = VerdictReport(
