@@ -27,16 +27,25 @@ class NameChoice:
     # follower has a choice of its own.
     _exact: dict[str, int] = field(init=False, repr=False, compare=False)
     """Exact name → the rank of the last part with that name: twice its position, plus one if it is excluded."""
-    _patterns: tuple[tuple[int, Callable[[str], bool]], ...] = field(init=False, repr=False, compare=False)
-    """The ranks and tests of the patterns, the last pattern first."""
+    # Nearly all patterns are beginnings with a star. As texts they are quicker than as functions, and the garbage
+    # collector passes over them: nine hundred followers with fifty patterns each made it stop the loop for 0.1 s.
+    _beginnings: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    _ranked: tuple[tuple[int, str], ...] = field(init=False, repr=False, compare=False)
+    """The same beginnings with the ranks of their patterns, the last pattern first."""
+    _others: tuple[tuple[int, Callable[[str], bool]], ...] = field(init=False, repr=False, compare=False)
+    """The ranks and tests of all other patterns, the last pattern first."""
 
     def __post_init__(self, parts: tuple[Part, ...]) -> None:
         ranked = tuple((2 * place + part.is_excluded, part) for place, part in enumerate(parts))
         exact = {part.text: rank for rank, part in ranked if not part.is_pattern}
-        patterns = tuple((rank, _shown_by(part)) for rank, part in reversed(ranked) if part.is_pattern)
+        patterns = [(rank, part) for rank, part in reversed(ranked) if part.is_pattern]
+        beginnings = tuple((rank, part.text[:-1]) for rank, part in patterns if _is_beginning(part.text))
+        others = tuple((rank, _shown_by(part)) for rank, part in patterns if not _is_beginning(part.text))
         object.__setattr__(self, "expression", ",".join("-" * part.is_excluded + part.text for part in parts))
         object.__setattr__(self, "_exact", exact)
-        object.__setattr__(self, "_patterns", patterns)
+        object.__setattr__(self, "_beginnings", tuple(beginning for _, beginning in beginnings))
+        object.__setattr__(self, "_ranked", beginnings)
+        object.__setattr__(self, "_others", others)
 
     def names(self, name: str) -> bool:
         """Return whether one of the parts is exactly this name, chosen or excluded."""
@@ -47,7 +56,11 @@ class NameChoice:
         if not self.expression:
             return True
         last = max((self._exact.get(name, -1) for name in names), default=-1)
-        for rank, does_match in self._patterns:
+        begun = [name for name in names if name.startswith(self._beginnings)]
+        if begun:
+            found = (rank for rank, beginning in self._ranked if any(name.startswith(beginning) for name in begun))
+            last = max(last, next(found))
+        for rank, does_match in self._others:
             if rank < last:
                 break
             if any(map(does_match, names)):
@@ -57,6 +70,11 @@ class NameChoice:
 
 
 EVERY_NAME = NameChoice()
+
+
+def _is_beginning(pattern: str) -> bool:
+    """Return whether a pattern is a beginning with a star. `*` alone isn't: it doesn't match names with a dot first."""
+    return len(pattern) > 1 and pattern.find("*") == len(pattern) - 1
 
 
 def _shown_by(pattern: Part) -> Callable[[str], bool]:

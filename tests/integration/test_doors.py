@@ -273,8 +273,11 @@ def comparable(asked: Asked, got: Got) -> tuple[int, list[tuple[bytes, bytes]], 
         assert got.status == 304 or int(got.header("content-length") or -1) == len(got.body)
     if isinstance(body, dict) and "request_id" in body:
         assert body.pop("request_id") == request_id
-    if isinstance(body, dict) and "took" in body:
-        del body["took"]
+    passing = (
+        {"took"} if got.status < 400 else {"age_seconds"}
+    )  # times of the search, and of what says that nothing is there
+    if isinstance(body, dict) and passing & body.keys():
+        body = {name: value for name, value in body.items() if name not in passing}
         headers = [pair for pair in headers if pair[0] != b"content-length"]
     if asked.path in MOVING and got.status == 200:
         body = sorted(body) if isinstance(body, dict) else body

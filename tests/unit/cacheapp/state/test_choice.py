@@ -1,6 +1,7 @@
 """Which recorded changes an expression chooses."""
 
 import gc
+import time
 import tracemalloc
 
 import pytest
@@ -43,6 +44,21 @@ def test_two_that_are_read_alike_are_one() -> None:
     assert (one, hash(one)) == (two, hash(two))
     assert one != NameChoice(parse("a*,b,ab,c"))
     assert [one.names(name) for name in ("b", "ab", "a*", "d")] == [True, True, False, False]
+
+
+def test_what_many_patterns_cost() -> None:
+    """Thousands of names are compared with fifty of them; and the garbage collector has hardly more to look through for
+    each of 900 followers.
+    """
+    parts = parse(",".join(f"n{number}-*" for number in range(50)))
+    gc.collect()
+    before = len(gc.get_objects())
+    choices = [NameChoice(parts) for _ in range(100)]
+    gc.collect()
+    assert len(gc.get_objects()) - before < 10 * len(choices)
+    started_at = time.thread_time()
+    assert not any(choices[0].covers((f"logs-{number}",)) for number in range(20_000))
+    assert time.thread_time() - started_at < 0.25
 
 
 def test_what_a_long_list_costs() -> None:
