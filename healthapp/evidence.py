@@ -86,6 +86,7 @@ class Evidence:
     Attributes:
         usual: What calls of each kind usually take, in seconds; None or missing if it isn't known.
         changed: By kind: when an hour of slow calls became usual, and what was usual before.
+        over: For findings that ended within the last minute, by name: how many seconds ago.
         services: None if no check has ended yet.
     """
 
@@ -98,6 +99,7 @@ class Evidence:
     unwritable: Unwritable | None = None
     usual: Mapping[str, float | None] = field(default_factory=dict)
     changed: Mapping[str, tuple[datetime, float | None]] = field(default_factory=dict)
+    over: Mapping[str, float] = field(default_factory=dict)
 
 
 def read_told(report: Mapping[str, Any]) -> Told | None:

@@ -107,7 +107,12 @@ class Finding:
     @property
     def name(self) -> str:
         """The name of the finding. Other processes are told it, and it stays the same while the trouble lasts."""
-        return f"{self.trouble.value} {self.callers}"
+        return name_of(self.trouble, self.callers)
+
+
+def name_of(trouble: Trouble, callers: str) -> str:
+    """Return the name of the findings of a trouble for a sort of callers."""
+    return f"{trouble.value} {callers}"
 
 
 def find(evidence: Evidence, now: datetime) -> list[Finding]:
@@ -232,7 +237,8 @@ def _of_kind(
         trouble = Trouble.CALLS_REFUSED if 2 * window.refusals > window.bad else Trouble.CALLS_FAIL
         why, public_why = _why_failing(kind, trouble, window, evidence)
         began = _unanswered_since(row, evidence.ping) or [call.began_seconds_ago for call in row]
-        since = _ago(now, window.first_bad_seconds, *began)
+        over = evidence.over.get(name_of(trouble, callers))
+        since = _ago(now, window.first_bad_seconds, *began) if over is None else _ago(now, *_later(began, over))
         if window.bad:
             yield Finding(trouble, callers, Health.DEGRADED, since, why, public_why, window.calls, window.bad)
         else:
@@ -262,6 +268,13 @@ def _of_kind(
             now, window.first_long_seconds, *(call.began_seconds_ago for call in window.last if _is_long(call))
         )
         yield Finding(trouble, callers, level, since, why, why, window.calls, seconds=typical, usual_seconds=usual)
+
+
+def _later(began: list[float], over: float) -> list[float]:
+    """Return how many seconds ago calls began, without those that began before the same trouble was last over, `over`
+    seconds ago: its last bad calls may still be in the last minute.
+    """
+    return [seconds for seconds in began if seconds < over] or [over]
 
 
 def _is_long(call: EndedCall) -> bool:

@@ -31,7 +31,7 @@ from healthapp.evidence import (
     read_told,
     together,
 )
-from healthapp.findings import OF_CALLS, SAID_ONLY, Trouble, typical_seconds
+from healthapp.findings import MINUTE_SECONDS, OF_CALLS, SAID_ONLY, Trouble, typical_seconds
 from healthapp.monitor import HealthMonitor, HealthReport
 from healthapp.story import Story
 from healthapp.usual import ENOUGH_CALLS, Usual, slow_from
@@ -144,6 +144,7 @@ class Judge:
         self._basis = Basis()
         self._told = Told()
         self._lasting: dict[str, float] = {}
+        self._over_at: dict[str, float] = {}
         self._judged_at = clock()
         self._usual: dict[str, Usual] = {}
         self._minute = int(clock() // 60)
@@ -171,6 +172,8 @@ class Judge:
             self._note_minute(summed, at.timestamp())
         evidence = self._evidence(summed, 1 + len(others), at.timestamp())
         self._verdict, self._lasting = judge(evidence, at, lasting)
+        ended = dict.fromkeys(lasting.keys() - self._lasting.keys(), now)
+        self._over_at = {name: self._over_at[name] for name in evidence.over} | ended
         self._judged_at = now
         self._told = Told(own.kinds, own.ping, own.breakers, self._lasting)
         self._basis = Basis(evidence.processes, evidence.kinds, evidence.ping, evidence.usual)
@@ -285,6 +288,7 @@ class Judge:
             self._usual[kind] = usual.with_minute(window.minute, now, slow_from(usual.seconds(now)))
 
     def _evidence(self, summed: Told, processes: int, now: float) -> Evidence:
+        over = {name: self._clock() - at for name, at in self._over_at.items()}
         kinds = dict(list(summed.kinds.items())[:MAX_KINDS])
         known = {kind: self._usual.get(kind) for kind in (*kinds, PING)}
         return Evidence(
@@ -301,6 +305,7 @@ class Judge:
                 for kind, usual in known.items()
                 if usual is not None and usual.changed_at is not None
             },
+            over={name: seconds for name, seconds in over.items() if seconds < MINUTE_SECONDS},
         )
 
     def _ask_for_ping(self, now: float) -> None:

@@ -13,11 +13,12 @@ from django.template.loader import render_to_string
 from esassistant.clock import now_utc
 from esassistant.config.shown import shown_settings
 from esassistant.database.failures import database_failure
+from esassistant.elasticsearch.client import ELASTICSEARCH
 from esassistant.errors import EsassistantError
 from esassistant.instance import instance_name
 from esassistant.registry import Registry
 from esassistant.resource import Health
-from esassistant.units import clock_time
+from esassistant.units import as_duration, clock_time
 from healthapp import callers
 from healthapp.checks import ServiceReport
 from healthapp.findings import OF_CALLS, Trouble
@@ -34,7 +35,7 @@ logger = logging.getLogger(__name__)
 RECENT_TRANSITIONS = 10
 POOLS = "pools"
 SERVICE_NAMES = {
-    "elasticsearch": "Elasticsearch",
+    ELASTICSEARCH.name: "Elasticsearch",
     POOLS: "Connection pools",
     "store": "Store",
     "mapping_cache": "Mapping cache",
@@ -186,12 +187,11 @@ def shown_services(
     if breakers := breakers_of(services, effects):
         began = min((one.since for one in breakers if one.since is not None), default=None)
         known[POOLS] = replace(breakers[0], callers=", ".join(one.callers for one in breakers), since=began)
-    refused = next((one for one in effects if one.trouble is Trouble.CALLS_REFUSED), None)
-    if refused is not None and (pools := services.get(POOLS)) is not None and pools.status is Health.HEALTHY:
-        # The check saw a free connection at its moment; callers found none within the last minute.
-        why = f"{refused.callers} find no free connection"
-        services = {**services, POOLS: replace(pools, status=Health.DEGRADED, error=why)}
-        since[POOLS] = refused.since
+    # A check may be healthy while callers tell otherwise: it saw a free connection, or a quick answer, at its moment.
+    for name, began, why in _told_by_callers(effects):
+        if (told := services.get(name)) is not None and told.status is Health.HEALTHY:
+            services = {**services, name: replace(told, status=Health.DEGRADED, error=why)}
+            since[name] = began
     verdict = worst(effect.level for effect in effects)
     shown = []
     for name, report in services.items():
@@ -201,11 +201,23 @@ def shown_services(
             is_old = level is Health.HEALTHY and report.status is not level
             shown.append(ShownService(service_title(name), report, since.get(name), "", None if is_old else level))
         else:
-            told = shown_effect(effect)
-            shown.append(ShownService(told.title, report, effect.since or since.get(name), told.guide, told.level))
+            as_told = shown_effect(effect)
+            began = effect.since or since.get(name)
+            shown.append(ShownService(as_told.title, report, began, as_told.guide, as_told.level))
     return sorted(
         shown, key=lambda one: (-LEVELS.index(one.level or Health.HEALTHY), one.report.status is Health.HEALTHY)
     )
+
+
+def _told_by_callers(effects: Iterable[Effect]) -> Iterable[tuple[str, datetime | None, str]]:
+    """Yield the checks that callers say more about than the check does: its name, since when it isn't healthy, and why
+    it isn't.
+    """
+    for effect in effects:
+        if effect.trouble is Trouble.CALLS_REFUSED:
+            yield POOLS, effect.since, f"{effect.callers} find no free connection"
+        elif effect.trouble is Trouble.CLUSTER_SLOW and effect.seconds is not None:
+            yield ELASTICSEARCH.name, effect.since, f"{effect.callers} take {as_duration(effect.seconds)}"
 
 
 def panels(registry: Registry) -> Iterable[str]:

@@ -98,8 +98,8 @@ def judge(
         evidence: Everything that the verdict is based on.
         now: The present time.
         lasting: For how many seconds each finding, by its name, had lasted by `now`, as the last verdict of this
-            process or
-            of another one said. So a finding that goes on keeps its beginning.
+            process
+            or of another one said. So a finding that goes on keeps its beginning.
     """
     if evidence.services is None:
         return NOTHING_KNOWN, {}
@@ -189,7 +189,9 @@ def _earlier_cause(troubles: list[Finding], now: datetime) -> str:
 
 
 def _beside(troubles: list[Finding]) -> list[Finding]:
-    """Return the findings to name besides the first, without those that are its reason."""
+    """Return the findings to name besides the first, without those that are its reason, and without the pools that are
+    full because the cluster is slow.
+    """
     first = troubles[0]
     reasons = {Trouble.CLUSTER_AWAY, Trouble.CLUSTER_RED, Trouble.BREAKER_OPEN}
     is_caused = first.trouble is Trouble.CALLS_FAIL
@@ -197,7 +199,7 @@ def _beside(troubles: list[Finding]) -> list[Finding]:
         one
         for one in troubles[1:]
         if not (is_caused and one.trouble in reasons)
-        and not (first.trouble is Trouble.CALLS_REFUSED and one.trouble is Trouble.POOL_FULL)
+        and not (first.trouble in (Trouble.CALLS_REFUSED, Trouble.CLUSTER_SLOW) and one.trouble is Trouble.POOL_FULL)
         and not (first.trouble in (Trouble.CLUSTER_AWAY, Trouble.CLUSTER_RED) and one.trouble is Trouble.BREAKER_OPEN)
     ]
 

@@ -120,6 +120,26 @@ async def test_all_processes_say_the_same(world: World) -> None:
     assert (world.judge.report().level, world.judge.basis().processes) == (Health.HEALTHY, 1)
 
 
+async def test_trouble_that_comes_back_begins_anew(world: World) -> None:
+    """Between two outages the verdict was healthy; so the second one doesn't begin with the first, although the bad
+    calls of the first are still in the last minute.
+    """
+    levels, begins = [], []
+    for earlier, now in ((range(3, 13), ()), (range(43, 53), ()), (range(48, 58), (1.0, 2.0, 3.0))):
+        bad = [*earlier, *now]
+        answered = [(age + 0.2, 0.01, Got.ANSWER) for age in range(4, 40)] if now else []
+        calls = window(*((float(age), 0.5, Got.FAILURE) for age in bad), *answered)
+        pings = steady(0.01, every=5.0) if not now else window((4.0, 0.01, Got.ANSWER), (9.0, 0.01, Got.ANSWER))
+        world.told = Told({SEARCHES: calls}, pings)
+        world.judge.look()
+        levels.append(world.judge.report().level)
+        begins.append(world.judge.report().since)
+        world.clock.now += 5.0
+    assert levels == [Health.DEGRADED, Health.HEALTHY, Health.DEGRADED]
+    assert begins[2] is not None
+    assert begins[2] - NOW >= timedelta(seconds=6)
+
+
 async def test_health_says_it(world: World) -> None:
     """The health report, and the answer made of it, have the verdict as soon as it is judged."""
     world.told = Told({SEARCHES: FAILING}, QUICK_PINGS)

@@ -185,12 +185,19 @@ def test_open_breakers_are_one_row() -> None:
     assert breakers_of({}, effects) == []
 
 
-def test_pools_without_free_connections_are_not_healthy() -> None:
-    """While callers find none, the pools aren't shown as healthy, even if their check saw one at its moment."""
-    reports = {"pools": ServiceReport(Health.HEALTHY, 1.0, False, None, {"in_use": 3})}
-    [shown] = shown_services(reports, (), [effect_of(Trouble.CALLS_REFUSED, "searches")])
-    assert (shown.title, shown.level, shown.since) == ("Connection pools", Health.DEGRADED, NOW)
-    assert (shown.report.error, shown.report.facts) == ("searches find no free connection", {"in_use": 3})
+@pytest.mark.parametrize(
+    ("trouble", "check", "title", "why"),
+    [
+        (Trouble.CALLS_REFUSED, "pools", "Connection pools", "searches find no free connection"),
+        (Trouble.CLUSTER_SLOW, "elasticsearch", "Elasticsearch", "searches take 3 s"),
+    ],
+)
+def test_a_cause_that_callers_tell_is_not_healthy(trouble: Trouble, check: str, title: str, why: str) -> None:
+    """While callers find no connection, or wait, the check isn't shown as healthy, whatever it saw at its moment."""
+    reports = {check: ServiceReport(Health.HEALTHY, 1.0, False, None, {"in_use": 3})}
+    [shown] = shown_services(reports, (), [replace(effect_of(trouble, "searches"), seconds=3.0)])
+    assert (shown.title, shown.level, shown.since) == (title, Health.DEGRADED, NOW)
+    assert (shown.report.error, shown.report.facts) == (why, {"in_use": 3})
 
 
 def test_since_is_said_once() -> None:

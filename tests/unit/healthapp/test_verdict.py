@@ -459,3 +459,12 @@ def test_calls_of_some_minutes_ago_are_not_of_the_last_one() -> None:
     assert "(the last 3, the newest 9 min ago)" in verdict.sentence
     assert "last minute" not in verdict.sentence
     assert (verdict.effects[0].calls, verdict.effects[0].bad) == (None, None)
+
+
+def test_pools_that_a_slow_cluster_fills_are_not_named() -> None:
+    """They are a consequence: whoever enlarges them makes it worse."""
+    services = {**WELL, "pools": service(Health.DEGRADED, "pool health is full (2 in use, 1 waiting)")}
+    slow = evidence(kinds={SEARCHES: steady(3.0)}, ping=steady(2.0, every=5.0), services=services)
+    verdict = judge(slow, NOW)[0]
+    assert [one.trouble for one in verdict.effects] == [Trouble.CLUSTER_SLOW, Trouble.POOL_FULL]
+    assert "pool health" not in verdict.sentence
