@@ -322,8 +322,8 @@ async def test_who_may_see_it(node: Node, cluster: Elasticsearch, open_app: Open
         ("/changes?kind=odd", 400, "Use kind=created"),
         ("/changes?pattern=-x,y", 400, "Illegal name"),
         ("/changes?before=x", 400, "This cursor is not one of ours"),
-        ("/compare?a=nowhere&b=nothing", 404, "No such index"),
-        ("/describe?name=nowhere", 404, "No such index"),
+        ("/compare?a=nowhere&b=nothing", 404, "There is no index, alias or data stream named 'nowhere'."),
+        ("/describe?name=nowhere", 404, "There is no index, alias or data stream named 'nowhere'."),
         ("/describe?tokens=1", 400, "Use tokens= with a whole number from 50"),
         (f"/describe?q={'a' * 1001}", 400, "A question has at most 1000 characters"),
         (f"/browse/?q={'a' * 201}", 400, "A search has at most 200 characters"),
@@ -414,4 +414,4 @@ async def test_nothing_is_open() -> None:
     transport = httpx.ASGITransport(app=new_application())
     async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as http:
         for path in ("/browse/", "/browse/shop", "/changes", "/describe"):
-            assert "Not serving" in words(await page(http, path, 503))
+            assert "The resources of this process are not" in words(await page(http, path, 503))
