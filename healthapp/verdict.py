@@ -164,7 +164,11 @@ def _sentence(findings: list[Finding], mappings: ServedMappings, works: str, now
     if not troubles:
         return " ".join([f"{_served(mappings)}.", *said])
     first, rest = troubles[0], _beside(troubles)
-    also = [_clause(finding, now, public=public, is_first=False) for finding in rest[:MAX_ALSO]]
+    also = [
+        # The same reason isn't said again.
+        _clause(replace(one, why="") if one.why == first.why else one, now, public=public, is_first=False)
+        for one in rest[:MAX_ALSO]
+    ]
     if len(rest) > MAX_ALSO:
         also.append(f"{len(rest) - MAX_ALSO} more")
     cause = _earlier_cause(troubles, now)
@@ -189,8 +193,8 @@ def _earlier_cause(troubles: list[Finding], now: datetime) -> str:
 
 
 def _beside(troubles: list[Finding]) -> list[Finding]:
-    """Return the findings to name besides the first, without those that are its reason, and without the pools that are
-    full because the cluster is slow.
+    """Return the findings to name besides the first, without those that are its reason, without the pools that are full
+    because the cluster is slow, and without missing mappings, which the end of the sentence tells.
     """
     first = troubles[0]
     reasons = {Trouble.CLUSTER_AWAY, Trouble.CLUSTER_RED, Trouble.BREAKER_OPEN}
@@ -199,6 +203,7 @@ def _beside(troubles: list[Finding]) -> list[Finding]:
         one
         for one in troubles[1:]
         if not (is_caused and one.trouble in reasons)
+        and one.trouble is not Trouble.NO_MAPPINGS
         and not (first.trouble in (Trouble.CALLS_REFUSED, Trouble.CLUSTER_SLOW) and one.trouble is Trouble.POOL_FULL)
         and not (first.trouble in (Trouble.CLUSTER_AWAY, Trouble.CLUSTER_RED) and one.trouble is Trouble.BREAKER_OPEN)
     ]
@@ -221,7 +226,7 @@ def _what(finding: Finding, since: str, why: str, *, public: bool) -> str:
     title = title_of(finding.trouble, finding.callers)
     match finding.trouble:
         case Trouble.CALLS_FAIL | Trouble.CALLS_REFUSED | Trouble.PARTIAL_ANSWERS:
-            return f"{title}{since} ({_counts(finding)}): {why}"
+            return f"{title}{since} ({_counts(finding)})" + (f": {why}" if finding.why else "")
         case Trouble.CLUSTER_SLOW:
             who = "Elasticsearch answers in" if finding.callers in ASKERS else "they take"
             return f"{title}{since}: {who} {_speed(finding)}, and {why}"

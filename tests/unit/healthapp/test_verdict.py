@@ -468,3 +468,20 @@ def test_pools_that_a_slow_cluster_fills_are_not_named() -> None:
     verdict = judge(slow, NOW)[0]
     assert [one.trouble for one in verdict.effects] == [Trouble.CLUSTER_SLOW, Trouble.POOL_FULL]
     assert "pool health" not in verdict.sentence
+
+
+def test_a_reason_is_said_once() -> None:
+    """Whatever fails because of it, and though mappings are missing, too; the end of the sentence tells that."""
+    away = "es:9200 refuses the connection"
+    services = {
+        "elasticsearch": service(Health.UNHEALTHY, away, critical=True),
+        "mapping_cache": service(Health.UNHEALTHY, f"no mappings yet: {away}", critical=True),
+    }
+    kinds = {f"route /browse/{end}": steady(0.01, Got.FAILURE) for end in ("", "{name}")}
+    mappings = ServedMappings(False, 0, 0, None)
+    verdict = judge(evidence(kinds=kinds, services=services, mappings=mappings, ping=WindowReport()), NOW)[0]
+    for sentence in (verdict.sentence, verdict.public_sentence):
+        assert "fail" in sentence.partition("Also: ")[2]
+        assert sentence.endswith("No mappings can be answered yet. Searches get 503.")
+    assert verdict.sentence.count(away) == 1
+    assert Trouble.NO_MAPPINGS in [one.trouble for one in verdict.effects]
