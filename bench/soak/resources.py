@@ -123,7 +123,9 @@ def trend(samples: Sequence[Sample], flat: Flat, shortest_seconds: float) -> Tre
     allowed = flat.allowed(mean, seconds, judged[0][0] - begins if judged else 0.0)
     quarters = _quarters(points, begins, length)
     is_judged = len(judged) >= FEWEST_SAMPLES and seconds >= shortest_seconds
-    is_flat = grew <= allowed and (quarters is None or quarters[1] <= GROWTH_LIMIT * quarters[0] + flat.varies)
+    # What goes up and down may happen to go up in the second half; then it is no higher than it was before.
+    rose = grew if quarters is None else min(grew, quarters[1] - quarters[0])
+    is_flat = rose <= allowed and (quarters is None or quarters[1] <= GROWTH_LIMIT * quarters[0] + flat.varies)
     return Trend(
         measure=flat.measure,
         samples=len(judged),

@@ -61,6 +61,16 @@ def test_descriptors_that_leak_in_quiet_times() -> None:
     assert trend(troubled, flat, shortest_seconds=60).is_flat
 
 
+def test_what_goes_up_and_down_is_flat() -> None:
+    """Descriptors that happen to rise in the second half, no higher than they were before it, don't leak."""
+    flat = next(flat for flat in MEASURES if flat.measure == "descriptors")
+    found = trend(
+        samples([56.0] * 150 + [45.0 + number / 10 for number in range(150)], measure="descriptors"), flat, 60
+    )
+    assert found.grew > found.allowed
+    assert found.is_flat
+
+
 def test_a_life_that_is_too_short_is_not_judged() -> None:
     """A process that was killed soon, or never sampled, says nothing of growth."""
     short = trend(samples([1e6 * number for number in range(20)]), Flat("rss_bytes", 0.0), shortest_seconds=60)
