@@ -14,7 +14,6 @@ from esassistant.clock import now_utc
 from esassistant.units import as_ago, as_bytes, as_duration, as_percent, clock_time
 
 register = template.Library()
-register.filter("placed", placed)
 
 
 @register.simple_tag
