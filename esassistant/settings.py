@@ -40,6 +40,7 @@ MIDDLEWARE = middleware(cors=bool(ESASSISTANT.cors_origins))
 
 CSRF_FAILURE_VIEW = "esassistant.views.csrf_failed"
 SESSION_ENGINE = "esassistant.http.sessions"
+LOGIN_REDIRECT_URL = "admin:index"  # after a login whose `next` leads elsewhere
 
 CORS_ALLOWED_ORIGINS = list(ESASSISTANT.cors_origins)
 CORS_URLS_REGEX = r"^/(api/|mcp$)"

@@ -356,3 +356,14 @@ def test_errors_without_a_cause_are_bugs() -> None:
 async def test_in_threads() -> None:
     """Sessions are looked up where the database may be asked: not in the loop."""
     assert await sync_to_async(SessionStore(KEY).load)() == {}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "given"), [("/admin/status/", "/admin/status/"), ("https://evil.example/", "/admin/")]
+)
+def test_where_a_login_leads(ada: Client, wanted: str, given: str) -> None:
+    """To the address that was asked for, if it is ours; otherwise to the admin, and never to another site."""
+    entered = {"username": "ada", "password": "a long enough password", "next": wanted}
+    answer = Client().post(f"/admin/login/?next={wanted}", entered, headers=HTML)
+    assert (answer.status_code, answer["Location"]) == (302, given)
+    assert ada.get(given, headers=HTML).status_code != 404
