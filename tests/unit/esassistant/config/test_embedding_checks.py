@@ -1,5 +1,6 @@
 """What clashes in a project that embeds this service is a system check with a hint."""
 
+import itertools
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +24,7 @@ def theirs(_: HttpRequest) -> HttpResponse:
 OURS = path("assistant/", include("esassistant.urls"))
 ADMIN = path("admin/", admin.site.urls)
 urlpatterns = [OURS, ADMIN, path("api/theirs", theirs)]
+NUMBERS = itertools.count()
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def embedded(settings: Settings) -> Settings:
 
 def urlconf(monkeypatch: pytest.MonkeyPatch, settings: Settings, *patterns: object) -> None:
     module = SimpleNamespace(urlpatterns=list(patterns))
-    name = f"urls_of_a_test_{id(module)}"
+    name = f"urls_of_a_test_{next(NUMBERS)}"  # never the same again: Django keeps what it finds by the name
     monkeypatch.setitem(__import__("sys").modules, name, module)
     settings.ROOT_URLCONF = name
 
