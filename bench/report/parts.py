@@ -190,8 +190,9 @@ PARTS = (
         "{beyond_connections} connections, with latencies counted from when a request was sent; the note says how many "
         "of these requests got another status or no answer. During that time, *too much of names* for example, there "
         "are also requests of *others*: for a mapping in memory and for /livez, 50 a second together. *after* is half "
-        "of the carried rate, right afterwards. Answers that need no waiting are not refused: each connection gets its "
-        "answer in turn.",
+        "of the carried rate, right afterwards. Of *health* and *mapping*, answers that are "
+        "ready, none is refused. *names*, *fields*, *validate* and *describe* are refused when they have waited behind "
+        "others for 0.4 s, so their refusals can't come within 250 ms.",
     ),
     Part(
         "search",
