@@ -1,7 +1,9 @@
 """Find the family that a name belongs to in the latest snapshot."""
 
+from bisect import bisect_left
 from collections.abc import KeysView, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice, takewhile
 
 from cacheapp.state.families import ALIAS, DATA_STREAM, INDICES, family_of, names_by_index
 from cacheapp.state.snapshot import Snapshot
@@ -28,41 +30,45 @@ class NamedFamily:
 
 
 @dataclass(frozen=True, slots=True)
-class _Families:
-    """The families of some names.
+class _Names:
+    """All names of a snapshot. Families are only found when they are asked for: finding those of 50 000 indices at once
+    would hold the event loop for a tenth of a second, after each change of a name.
 
     Args:
-        aliases, data_streams, indices: The names.
-        families: The kind and the name of the family of each index.
-        members: The members of the families that are neither aliases nor data streams, by the beginning of their names.
+        aliases, data_streams, indices: As in the snapshot.
+        in_order: The indices, sorted.
+        names_of: The aliases and data streams that each index belongs to.
     """
 
     aliases: Mapping[str, tuple[str, ...]]
     data_streams: frozenset[str]
     indices: KeysView[str]
-    families: Mapping[str, tuple[str, str]]
-    members: Mapping[str, list[str]]
+    in_order: Sequence[str]
+    names_of: Mapping[str, Sequence[str]]
+
+    def family_of(self, index: str) -> tuple[str, str]:
+        """Return the kind and the name of an index's family."""
+        return family_of(index, self.names_of.get(index, ()), self.aliases, self.data_streams)
+
+    def members(self, beginning: str) -> tuple[str, ...]:
+        """Return the indices of the family of the kind `INDICES` whose names have this beginning, sorted."""
+        first = bisect_left(self.in_order, beginning)
+        alike = takewhile(lambda name: name.startswith(beginning), islice(self.in_order, first, None))
+        return tuple(name for name in alike if self.family_of(name) == (INDICES, beginning))
 
 
-NO_FAMILIES = _Families({}, frozenset(), {}.keys(), {}, {})
-_last = NO_FAMILIES
+NO_NAMES = _Names({}, frozenset(), {}.keys(), (), {})
+_last = NO_NAMES
 
 
-def _families_in(snapshot: Snapshot) -> _Families:
-    """Return the families of a snapshot. The last ones are kept until there are other names, for all who look for some:
-    with 50 000 indices, finding them holds the event loop for a tenth of a second.
-    """
+def _names_in(snapshot: Snapshot) -> _Names:
+    """Return the names of a snapshot. The last ones are kept until there are others, for all who look for families."""
     global _last
     known, aliases, data_streams = _last, snapshot.aliases, snapshot.data_streams
     if known.aliases is aliases and known.data_streams == data_streams and known.indices == snapshot.indices.keys():
         return known
-    names = names_by_index(aliases)
-    families = {index: family_of(index, names.get(index, ()), aliases, data_streams) for index in snapshot.indices}
-    members: dict[str, list[str]] = {}
-    for index, (kind, beginning) in families.items():
-        if kind == INDICES:
-            members.setdefault(beginning, []).append(index)
-    _last = _Families(aliases, data_streams, snapshot.indices.keys(), families, members)
+    names_of = known.names_of if known.aliases is aliases else names_by_index(aliases)
+    _last = _Names(aliases, data_streams, snapshot.indices.keys(), sorted(snapshot.indices), names_of)
     return _last
 
 
@@ -73,7 +79,7 @@ class FamilyNames:
 
     def __init__(self) -> None:
         self._snapshot: Snapshot | None = None
-        self._known = NO_FAMILIES
+        self._known = NO_NAMES
         self._found: dict[str, NamedFamily] = {}
 
     def find(self, name: str, snapshot: Snapshot) -> NamedFamily | None:
@@ -85,11 +91,11 @@ class FamilyNames:
             kind = DATA_STREAM if name in snapshot.data_streams else ALIAS
             found = NamedFamily(name, kind, tuple(sorted(aliased)))
         elif name in snapshot.indices:
-            kind, beginning = self._known.families[name]
+            kind, beginning = self._known.family_of(name)
             if kind != INDICES:
                 found = self.find(beginning, snapshot)
             else:
-                members = tuple(sorted(self._known.members[beginning]))
+                members = self._known.members(beginning)
                 found = NamedFamily(name if len(members) == 1 else f"{beginning}*", INDICES, members)
                 self._found.update(dict.fromkeys(members, found))
         if found is not None:
@@ -103,7 +109,7 @@ class FamilyNames:
         if not name.endswith("*"):
             return self.find(name, snapshot)
         self._look_at(snapshot)
-        members = self._known.members.get(name[:-1])
+        members = self._known.members(name[:-1])
         return self.find(members[0], snapshot) if members else None
 
     def find_one(self, names: Sequence[str], snapshot: Snapshot) -> NamedFamily | None:
@@ -119,7 +125,7 @@ class FamilyNames:
         if self._snapshot is snapshot:
             return
         self._snapshot = snapshot
-        known = _families_in(snapshot)
+        known = _names_in(snapshot)
         if known is self._known:
             return
         self._known = known

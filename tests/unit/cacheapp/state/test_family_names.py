@@ -4,8 +4,10 @@ from dataclasses import replace
 from unittest.mock import Mock
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from cacheapp.state.families import ALIAS, DATA_STREAM, INDICES, family_of
+from cacheapp.state.families import ALIAS, DATA_STREAM, INDICES, family_of, names_by_index
 from cacheapp.state.family_names import MAX_NAMES, FamilyNames, NamedFamily
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source
 
@@ -81,16 +83,32 @@ def test_a_change_is_noticed() -> None:
     assert found.kind == DATA_STREAM
 
 
-def test_families_are_found_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_are_looked_at_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """All who look for families share what is known of the latest names; a snapshot with the same names needs no new
-    look.
+    look, and with the same aliases no new look at these.
     """
-    counted = Mock(wraps=family_of)
-    monkeypatch.setattr("cacheapp.state.family_names.family_of", counted)
+    counted = Mock(wraps=names_by_index)
+    monkeypatch.setattr("cacheapp.state.family_names.names_by_index", counted)
     known = snapshot("a-1", "a-2", "b")
     for _ in range(3):
         assert FamilyNames().find("a-1", replace(known, confirmed_at=5.0)) == NamedFamily("a*", INDICES, ("a-1", "a-2"))
-    assert counted.call_count == 3
-    more = snapshot("a-1", "a-2", "a-3", "b")
+    assert counted.call_count == 1
+    more = replace(known, indices={**known.indices, "a-3": known.indices["a-1"]})
     assert FamilyNames().find("a-1", more) == NamedFamily("a*", INDICES, ("a-1", "a-2", "a-3"))
-    assert counted.call_count == 7
+    assert counted.call_count == 1
+    aliased = replace(more, aliases={"all": ("a-1", "a-2")})
+    assert FamilyNames().find("a-3", aliased) == NamedFamily("a-3", INDICES, ("a-3",))
+    assert counted.call_count == 2
+
+
+@given(st.lists(st.from_regex(r"[ab]{1,2}([-.][0-9]{1,2}){0,2}", fullmatch=True), unique=True), st.data())
+def test_members_are_all_with_the_same_family(names: list[str], data: st.DataObject) -> None:
+    """Whatever the names are: a family found by one name has all indices that belong to it, and no others."""
+    aliased = tuple(name for name in names if data.draw(st.booleans()))
+    known = snapshot(*names, alias=aliased) if aliased else snapshot(*names)
+    of = {name: family_of(name, ["alias"] if name in aliased else [], known.aliases, ()) for name in names}
+    families = FamilyNames()
+    for name in names:
+        found = families.find(name, known)
+        assert found is not None
+        assert found.indices == tuple(sorted(other for other in names if of[other] == of[name]))
