@@ -1,9 +1,7 @@
 """Searching an index through the protected client: reads only, bounded in size and time."""
 
-import asyncio
 from collections import Counter
-from collections.abc import Callable
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any
 
 import msgspec
 from elasticsearch import (
@@ -32,6 +30,7 @@ from esassistant.elasticsearch.passing import PassingCalls
 from esassistant.elasticsearch.search_head import SearchHead, read_head
 from esassistant.errors import EsassistantError
 from esassistant.http.answer import Answer
+from esassistant.long_work import in_thread_if_large
 from esassistant.resource import Handle
 
 MAX_BODY_BYTES = 64 * 1024
@@ -42,8 +41,6 @@ DEFAULT_SIZE = 10
 LONGEST_SECONDS = 10.0
 REASON_LENGTH = 500
 
-T = TypeVar("T")
-Arguments = TypeVarTuple("Arguments")
 
 KEYS = frozenset(
     {
@@ -123,10 +120,12 @@ class Searches:
             SearchHasErrors: validation found an error, and `validate` says to refuse such searches.
             ClusterUnavailable: Elasticsearch can't be asked, or no call may be sent now.
         """
-        search, references = await _in_thread_if_large(raw, self._parsed, raw)
+        search, references = await in_thread_if_large(len(raw), self._parsed, raw, large_bytes=SMALL_BODY_BYTES + 1)
         wanted = asked(name, visible)
         target = await self._target_of(wanted, visible)
-        await _in_thread_if_large(raw, self._check_names, search, references, visible)
+        await in_thread_if_large(
+            len(raw), self._check_names, search, references, visible, large_bytes=SMALL_BODY_BYTES + 1
+        )
         findings = (
             await self._validations.findings(wanted, raw, validate, visible) if self._validations is not None else ()
         )
@@ -244,13 +243,6 @@ class Searches:
 
 
 SEARCH: Handle[Searches] = Handle("search")
-
-
-async def _in_thread_if_large(raw: bytes, function: "Callable[[*Arguments], T]", *arguments: *Arguments) -> T:
-    """Return the result of `function`, which goes through a whole search; in a thread if the search is large."""
-    if len(raw) <= SMALL_BODY_BYTES:
-        return function(*arguments)
-    return await asyncio.to_thread(function, *arguments)
 
 
 def _index_of(error: ApiError | TransportError) -> str | None:

@@ -45,8 +45,10 @@ LARGE_BYTES = 65_536
 """Decompressing, parsing or hashing this much takes about a tenth of a millisecond, as much as starting a thread."""
 
 
-async def in_thread_if_large(size_bytes: int, function: "Callable[[*Arguments], T]", *arguments: *Arguments) -> T:
-    """Return the result of `function`. It is called in a thread if it works on many bytes, else directly."""
-    if size_bytes < LARGE_BYTES:
+async def in_thread_if_large(
+    size_bytes: int, function: "Callable[[*Arguments], T]", *arguments: *Arguments, large_bytes: int = LARGE_BYTES
+) -> T:
+    """Return the result of `function`. It is called in a thread if it works on `large_bytes` or more, else directly."""
+    if size_bytes < large_bytes:
         return function(*arguments)
     return await asyncio.to_thread(function, *arguments)

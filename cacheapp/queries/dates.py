@@ -6,9 +6,8 @@ Where a format is too intricate to be sure, every text passes.
 import re
 from functools import lru_cache
 
-DEFAULT_FORMAT = "strict_date_optional_time||epoch_millis"
-MAX_FORMAT_CHARACTERS = 200
-"""Longer formats aren't described: callers choose them, and compiling a pattern takes a while."""
+from cacheapp.mapping.date_formats import DEFAULT_FORMAT, MAX_FORMAT_CHARACTERS
+
 MAX_WAYS = 400
 """In how many ways a text may be divided among the parts of a format. Formats with more, such as `dMdMdMdMdMdM`, aren't
 described, because trying all ways would take for ever.

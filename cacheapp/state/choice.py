@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection
 from dataclasses import InitVar, dataclass, field
 
 from cacheapp.state.expressions import Part
+from cacheapp.state.names import is_beginning
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,8 @@ class NameChoice:
         ranked = tuple((2 * place + part.is_excluded, part) for place, part in enumerate(parts))
         exact = {part.text: rank for rank, part in ranked if not part.is_pattern}
         patterns = [(rank, part) for rank, part in reversed(ranked) if part.is_pattern]
-        beginnings = tuple((rank, part.text[:-1]) for rank, part in patterns if _is_beginning(part.text))
-        others = tuple((rank, _shown_by(part)) for rank, part in patterns if not _is_beginning(part.text))
+        beginnings = tuple((rank, part.text[:-1]) for rank, part in patterns if is_beginning(part.text))
+        others = tuple((rank, _shown_by(part)) for rank, part in patterns if not is_beginning(part.text))
         object.__setattr__(self, "expression", ",".join("-" * part.is_excluded + part.text for part in parts))
         object.__setattr__(self, "_exact", exact)
         object.__setattr__(self, "_beginnings", tuple(beginning for _, beginning in beginnings))
@@ -70,11 +71,6 @@ class NameChoice:
 
 
 EVERY_NAME = NameChoice()
-
-
-def _is_beginning(pattern: str) -> bool:
-    """Return whether a pattern is a beginning with a star. `*` alone isn't: it doesn't match names with a dot first."""
-    return len(pattern) > 1 and pattern.find("*") == len(pattern) - 1
 
 
 def _shown_by(pattern: Part) -> Callable[[str], bool]:

@@ -51,6 +51,13 @@ def matches(name: str, pattern: str) -> bool:
     return matcher(pattern)(name)
 
 
+def is_beginning(pattern: str) -> bool:
+    """Return whether a pattern is the beginning of a name and a star, so that `startswith` can compare it. `*` alone
+    isn't: it doesn't match names with a dot first.
+    """
+    return len(pattern) > 1 and pattern.find("*") == len(pattern) - 1
+
+
 def matcher(pattern: str) -> Callable[[str], bool]:
     """Return the test for comparing many names with one pattern."""
     first, *rest = pattern.split("*")

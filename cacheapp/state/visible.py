@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from cacheapp.errors import no_such_name
-from cacheapp.state.names import MAX_NAME_BYTES, check_name, matcher, matches
+from cacheapp.state.names import MAX_NAME_BYTES, check_name, is_beginning, matcher, matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,8 @@ def _test_of(patterns: tuple[str, ...]) -> Callable[[str], bool]:
     """
     exact = frozenset(pattern for pattern in patterns if "*" not in pattern)
     others = [pattern for pattern in patterns if "*" in pattern]
-    beginnings = tuple(pattern[:-1] for pattern in others if pattern.find("*") == len(pattern) - 1)
-    tests = [matcher(pattern) for pattern in others if pattern.find("*") != len(pattern) - 1]
+    beginnings = tuple(pattern[:-1] for pattern in others if is_beginning(pattern))
+    tests = [matcher(pattern) for pattern in others if not is_beginning(pattern)]
     return lambda name: name in exact or name.startswith(beginnings) or any(test(name) for test in tests)
 
 

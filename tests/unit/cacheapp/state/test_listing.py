@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cacheapp.errors import IllegalName
-from cacheapp.state.listing import Kind, Listed, NameFilter, NamePages, State
+from cacheapp.state.listing import Kind, Listed, NameFilter, NamePages, State, name_page
 from cacheapp.state.names import Selection, matches
 from cacheapp.state.snapshot import IndexEntry, Snapshot, Source
 from cacheapp.state.visible import ALL_VISIBLE, Visible
@@ -32,7 +32,7 @@ def all_names(listing: NamePages, known: Snapshot, pattern: str, limit: int) -> 
     names: list[str] = []
     cursor = None
     while True:
-        page = listing.page(known, 100.0, choosing(pattern), limit=limit, cursor=cursor)
+        page = name_page(listing.sorted_names(known), known, 100.0, choosing(pattern), limit=limit, cursor=cursor)
         assert len(page.names) <= limit
         names += [listed.name for listed in page.names]
         cursor = page.next_cursor
@@ -59,7 +59,9 @@ def test_pages_show_what_is_visible(names: set[str], limit: int) -> None:
     visible = Visible(("a*", "*b"))
     listing, known, found, cursor = NamePages(), snapshot(*names), list[str](), None
     while True:
-        page = listing.page(known, 100.0, NameFilter("*", visible=visible), limit=limit, cursor=cursor)
+        page = name_page(
+            listing.sorted_names(known), known, 100.0, NameFilter("*", visible=visible), limit=limit, cursor=cursor
+        )
         found += [listed.name for listed in page.names]
         if (cursor := page.next_cursor) is None:
             break
@@ -82,7 +84,7 @@ def test_kinds() -> None:
         aliases_at=95.0,
         data_streams=frozenset({"d"}),
     )
-    page = NamePages().page(known, 100.0, choosing("*"), limit=10, cursor=None)
+    page = name_page(NamePages().sorted_names(known), known, 100.0, choosing("*"), limit=10, cursor=None)
     assert page.names == (
         Listed("a", Kind.INDEX, "h", ("a",), (), 10.0),
         Listed("b", Kind.INDEX, "h", ("b",), (), 10.0),
@@ -102,14 +104,14 @@ def test_names_of_a_new_snapshot() -> None:
 def test_foreign_cursors(cursor: str) -> None:
     """A cursor that isn't ours is said to be so."""
     with pytest.raises(BadRequest, match="next_cursor"):
-        NamePages().page(snapshot("a"), 0.0, choosing("*"), limit=5, cursor=cursor)
+        name_page(NamePages().sorted_names(snapshot("a")), snapshot("a"), 0.0, choosing("*"), limit=5, cursor=cursor)
 
 
 @pytest.mark.parametrize("pattern", ["", "-a", "a b", "a," * 5000])
 def test_illegal_patterns(pattern: str) -> None:
     """What is no expression of names is refused, as everywhere."""
     with pytest.raises(IllegalName):
-        NamePages().page(snapshot("a"), 0.0, choosing(pattern), limit=5, cursor=None)
+        name_page(NamePages().sorted_names(snapshot("a")), snapshot("a"), 0.0, choosing(pattern), limit=5, cursor=None)
 
 
 def a_cluster() -> Snapshot:
@@ -148,7 +150,9 @@ def test_filters(wanted: NameFilter, names: list[str]) -> None:
     for limit in (1, 100):
         listing, found, cursor = NamePages(), [], None
         while True:
-            page = listing.page(a_cluster(), 100.0, wanted, limit=limit, cursor=cursor, ttl=20.0)
+            page = name_page(
+                listing.sorted_names(a_cluster()), a_cluster(), 100.0, wanted, limit=limit, cursor=cursor, ttl=20.0
+            )
             found += [listed.name for listed in page.names]
             if (cursor := page.next_cursor) is None:
                 break
@@ -157,7 +161,7 @@ def test_filters(wanted: NameFilter, names: list[str]) -> None:
 
 def test_closed_indices_are_marked() -> None:
     """Of an alias it is said which of its indices are closed."""
-    page = NamePages().page(a_cluster(), 100.0, choosing("logs"), limit=5, cursor=None)
+    page = name_page(NamePages().sorted_names(a_cluster()), a_cluster(), 100.0, choosing("logs"), limit=5, cursor=None)
     assert [listed.closed_indices for listed in page.names] == [("logs-2",)]
 
 
@@ -190,12 +194,17 @@ def test_names_are_sorted_once() -> None:
     listing, known = NamePages(), snapshot("b", "a")
     sorted_names = []
     for each in (known, replace(known, confirmed_at=100.0), snapshot("b", "a"), snapshot("a", "b", "c"), snapshot("a")):
-        page = listing.page(each, 100.0, choosing("*"), limit=10, cursor=None)
+        page = name_page(listing.sorted_names(each), each, 100.0, choosing("*"), limit=10, cursor=None)
         assert [listed.name for listed in page.names] == sorted(each.indices)
         sorted_names.append(listing._names)
     assert [names is sorted_names[0] for names in sorted_names] == [True, True, True, False, False]
     aliased = changed(snapshot("a"), {}, {}, aliases={"x": ("a",)}, aliases_at=95.0)
-    assert [listed.name for listed in listing.page(aliased, 100.0, choosing("*"), limit=9, cursor=None).names] == [
+    assert [
+        listed.name
+        for listed in name_page(
+            listing.sorted_names(aliased), aliased, 100.0, choosing("*"), limit=9, cursor=None
+        ).names
+    ] == [
         "a",
         "x",
     ]
